@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "clr/config/registry.h"
+#include "clr/core/image.h"
+#include "clr/core/rng.h"
+
+namespace clr {
+
+/// What an operation needs to draw its parameters: its own draws, and the size of what it will be given.
+struct SampleContext {
+  Rng rng;
+  Size in;
+};
+
+/// The drawn parameters of one operation on one view: a value, shared by every executor and by tests.
+struct OpParameters {
+  bool active = true;               ///< false: the operation is the identity this time
+  Size out;                         ///< size of what the operation leaves
+  Region box;                       ///< random_resized_crop, resize, center_crop: what is read
+  std::array<float, 4> values{};    ///< factors, in the order the operation documents
+  std::array<std::uint8_t, 4> order{0, 1, 2, 3};  ///< color_jitter: order of its four parts
+};
+
+/// One operation of an augmentation chain.
+///
+/// Sampling is apart from applying, so that parameters can be injected, printed and replayed.
+/// Both are const and thread-safe.
+class Augmentation {
+ public:
+  virtual ~Augmentation() = default;
+
+  /// Owner of this operation's draws (OpId::none for an operation that draws nothing).
+  virtual OpId id() const = 0;
+
+  /// Draws the parameters from context.rng; a pure function of its arguments.
+  virtual OpParameters sample(const SampleContext& context) const = 0;
+
+  /// The part of its input that apply() reads, in input pixels; nothing = all of it. The caller
+  /// hands apply() just that part, so that the rest need not be converted, or even decoded.
+  virtual std::optional<Region> source(const OpParameters&) const { return std::nullopt; }
+
+  /// Applies the operation in place. `planes` holds source(parameters), values in [0, 1] (whatever
+  /// range normalize left, after normalize); afterwards its size is parameters.out.
+  virtual void apply(const OpParameters& parameters, Planes& planes) const = 0;
+};
+
+using AugmentationEntry = Entry<std::unique_ptr<Augmentation>>;
+using AugmentationRegistry = Registry<std::unique_ptr<Augmentation>>;
+
+/// Every operation that a chain can name.
+const AugmentationRegistry& augmentations();
+
+template <>
+struct ComponentTraits<Augmentation> {
+  static const ComponentTable& table() { return augmentations(); }
+};
+
+}  // namespace clr

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "clr/augment/augmentation.h"
+#include "clr/config/fields.h"
+
+namespace clr {
+
+enum class AugmentCompat { torchvision };
+constexpr auto enum_names(AugmentCompat) { return std::array{"torchvision"}; }
+
+/// One entry of `augment.views`: a chain, and how many views are drawn from it.
+struct ViewConfig {
+  std::int64_t count = 1;
+  std::vector<Component<Augmentation>> chain;
+
+  static void fields(auto&& f) {
+    f("count", &ViewConfig::count, In{1, 255}, "views drawn with this chain");
+    f("chain", &ViewConfig::chain, "operations, in order");
+  }
+};
+
+/// The `augment` section.
+struct AugmentConfig {
+  AugmentCompat compat = AugmentCompat::torchvision;
+  std::vector<ViewConfig> views;
+
+  static void fields(auto&& f) {
+    f("compat", &AugmentConfig::compat, "whose operation semantics: torchvision's float tensors");
+    f("views", &AugmentConfig::views, "groups of views, each with its own chain");
+  }
+};
+
+/// The drawn parameters of one view of one image, an entry an operation.
+struct ViewParameters {
+  std::vector<OpParameters> ops;
+};
+
+/// Turns decoded images into views. Stateless and thread-safe.
+///
+/// Views are numbered over the entries of the configuration, in its order; views whose chains end at the
+/// same size form one group. Every chain must fix the size it ends with (random_resized_crop,
+/// center_crop, or resize to a square).
+class Augmenter {
+ public:
+  /// Throws:  Error{config} for an empty list of views, a chain whose final size depends on the image, or
+  ///          a blur kernel that does not fit (kernel <= 2 * side - 1), naming the pointer below `where`.
+  Augmenter(const AugmentConfig& config, const std::string& where);
+  ~Augmenter();
+  Augmenter(Augmenter&&) noexcept;
+
+  struct Group {
+    Size size;
+    std::vector<int> views;  ///< view numbers, in order
+  };
+  const std::vector<Group>& groups() const;
+  int view_count() const;
+  /// Size of the finished view.
+  Size view_size(int view) const;
+
+  /// Draws the parameters of `view` of an image of size `in` at `address` (address.view is set here).
+  ViewParameters sample(std::uint64_t seed, RngAddress address, int view, Size in) const;
+
+  /// Renders one view with given parameters: values as the chain leaves them, written as
+  /// destination.type (bfloat16: rounded to nearest even) in destination.layout.
+  void render(const Image& image, int view, const ViewParameters& parameters,
+              const Destination& destination) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace clr

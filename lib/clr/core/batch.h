@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace clr {
+
+/// An image that could not be read, and why. Its place in the batch was dropped or filled by another image.
+struct BadImage {
+  std::int64_t index = 0;
+  std::string name;
+  std::string reason;
+};
+
+/// One step's input.
+///
+/// Shapes:  groups[g] [V_g, N, 3, H_g, W_g], float32 or bfloat16, contiguous, or channels-last within
+///          each [N, 3, H, W]; all views of one size, in the configuration's order; flatten(0, 1) is a
+///          view of the same memory. labels [N] int64, -1 where there is none. indices [N] int64,
+///          dataset indices.
+struct Batch {
+  std::vector<torch::Tensor> groups;
+  torch::Tensor labels;
+  torch::Tensor indices;
+  std::int64_t epoch = 0;
+  std::int64_t step = 0;  ///< within the epoch
+  std::vector<BadImage> bad;
+
+  std::int64_t size() const { return indices.defined() ? indices.size(0) : 0; }
+};
+
+}  // namespace clr

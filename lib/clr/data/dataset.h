@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "clr/config/fields.h"
+#include "clr/core/image.h"
+
+namespace clr {
+
+enum class OnError { fail, skip, replace };
+constexpr auto enum_names(OnError) { return std::array{"fail", "skip", "replace"}; }
+enum class CacheMode { automatic, none, decoded };
+constexpr auto enum_names(CacheMode) { return std::array{"auto", "none", "decoded"}; }
+enum class LabelMode { automatic, none, folder };
+constexpr auto enum_names(LabelMode) { return std::array{"auto", "none", "folder"}; }
+enum class ExifMode { ignore, apply };
+constexpr auto enum_names(ExifMode) { return std::array{"ignore", "apply"}; }
+
+/// The `data` section.
+struct DataConfig {
+  OnError on_error = OnError::fail;
+  double max_bad = 0.01;
+  CacheMode cache = CacheMode::automatic;
+  LabelMode labels = LabelMode::automatic;
+  ExifMode exif = ExifMode::ignore;
+  std::int64_t max_pixels = 178'000'000;
+
+  static void fields(auto&& f) {
+    f("on_error", &DataConfig::on_error,
+      "an image that cannot be read: fail, skip it, or replace it by another (drawn, so repeatable)");
+    f("max_bad", &DataConfig::max_bad, In{0, 1}, "stop when more than this share of the images is bad");
+    f("cache", &DataConfig::cache, "keep decoded images in memory: auto = if they fit in a quarter of it");
+    f("labels", &DataConfig::labels,
+      "auto: subfolders are classes where they hold images; none: ignore them and search to any depth; "
+      "folder: require classes");
+    f("exif", &DataConfig::exif, "EXIF orientation: ignored, as torchvision does, or applied");
+    f("max_pixels", &DataConfig::max_pixels, In{1, 1e10}, "refuse larger images before decoding them");
+  }
+};
+
+/// What a data set gives for one index: encoded bytes (a JPEG, a PNG, ...), or pixels.
+using Record = std::variant<std::vector<std::uint8_t>, Image>;
+
+/// Images by index. Const and thread-safe; never decodes.
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+
+  virtual std::int64_t size() const = 0;
+
+  /// The record of `index`. Throws Error{data} that names the file when it cannot be read.
+  virtual Record get(std::int64_t index) const = 0;
+
+  /// Class number, or -1 where there is none.
+  virtual std::int64_t label(std::int64_t index) const = 0;
+
+  /// A name that people recognise: the path relative to the root of the set.
+  virtual std::string name(std::int64_t index) const = 0;
+
+  /// Class names, by class number; empty for unlabelled data.
+  virtual const std::vector<std::string>& classes() const = 0;
+
+  /// 16 hexadecimal digits that change when names, labels or sizes do.
+  virtual std::string fingerprint() const = 0;
+
+  bool labelled() const { return !classes().empty(); }
+};
+
+/// Opens what PATH names: an image folder (labelled, flat or nested), a CIFAR-10/100 binary folder or its
+/// tar, or a .csv, .tsv or .jsonl list file.
+///
+/// Throws:  Error{data}: nothing there, not readable, no image in it, train/ and test/ given as one set.
+std::unique_ptr<Dataset> open_dataset(const std::filesystem::path& path, const DataConfig& config);
+
+/// Some images of another set, in the given order; labels and classes stay as they are.
+std::unique_ptr<Dataset> make_subset(std::shared_ptr<const Dataset> base,
+                                     std::vector<std::int64_t> indices);
+
+}  // namespace clr

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "clr/augment/augmenter.h"
+#include "clr/core/batch.h"
+#include "clr/data/dataset.h"
+
+namespace clr {
+
+/// How a loader walks a data set.
+struct LoaderOptions {
+  std::uint64_t seed = 0;
+  std::int64_t batch_size = 1;
+  bool drop_last = false;
+  bool shuffle = false;      ///< false: dataset order, for evaluation
+  std::int64_t epochs = 1;   ///< the stream ends after this many
+  int threads = 1;           ///< >= 1; the bytes do not depend on it
+  int prefetch = 3;          ///< batches in flight
+  PixelType pixel_type = PixelType::float32;
+  PixelLayout layout = PixelLayout::planar;
+  bool pinned = false;       ///< page-locked memory, for copies to a GPU
+  DataConfig data;
+};
+
+/// Turns a data set into batches of views.
+///
+/// Batches are addressable: the bytes of (epoch, step, first row, count) depend on seed, data set and
+/// configuration alone, not on threads, prefetching or where the stream was started.
+class Loader {
+ public:
+  virtual ~Loader() = default;
+
+  /// Steps in one epoch: size / batch_size, rounded down with drop_last, up without.
+  virtual std::int64_t steps_per_epoch() const = 0;
+
+  /// Starts (or restarts) the stream at a step of an epoch; next() goes on across the ends of epochs.
+  virtual void start(std::int64_t epoch, std::int64_t step) = 0;
+
+  /// The next batch; an empty one (size() == 0, no groups) after the last. Rethrows a worker's error:
+  /// Error{data} naming the image, with data.on_error = fail.
+  virtual Batch next() = 0;
+
+  /// Rows [first, first + count) of a batch, made on the calling thread, equal to next()'s to the byte
+  /// (with data.on_error = skip, rows are counted before bad ones are dropped).
+  virtual Batch produce(std::int64_t epoch, std::int64_t step, std::int64_t first,
+                        std::int64_t count) = 0;
+};
+
+/// A loader with a pool of CPU threads that write straight into the batch.
+std::unique_ptr<Loader> make_thread_loader(std::shared_ptr<const Dataset> dataset,
+                                           std::shared_ptr<const Augmenter> augmenter,
+                                           const LoaderOptions& options);
+
+}  // namespace clr

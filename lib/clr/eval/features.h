@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "clr/core/batch.h"
+#include "clr/data/loader.h"
+
+namespace clr {
+
+/// The features of a data set, on the CPU.
+struct Features {
+  torch::Tensor values;   ///< [n, F] float32
+  torch::Tensor labels;   ///< [n] int64, -1 where there is none
+  torch::Tensor indices;  ///< [n] int64, dataset indices
+  std::vector<BadImage> bad;
+};
+
+/// Runs `encode` over one epoch of a loader with one view an image, without gradients.
+///
+/// Shapes:  encode: [N, 3, H, W] on `device` -> [N, F]. `progress` is called with the images done so far.
+/// Memory:  4 * n * F bytes, and one batch.
+/// Throws:  Error{data} from the loader; Error{diverged} when a feature is not finite, naming the image.
+Features extract_features(Loader& loader, const Dataset& dataset, const torch::Device& device,
+                          const std::function<torch::Tensor(const torch::Tensor&)>& encode,
+                          const std::function<void(std::int64_t)>& progress = {});
+
+}  // namespace clr

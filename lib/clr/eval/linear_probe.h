@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "clr/config/fields.h"
+
+namespace clr {
+
+enum class ProbeProtocol { lbfgs };
+constexpr auto enum_names(ProbeProtocol) { return std::array{"lbfgs"}; }
+
+/// The `probe` section.
+struct ProbeConfig {
+  ProbeProtocol protocol = ProbeProtocol::lbfgs;
+  AutoOr<double> l2;
+  bool standardize = true;
+  double validation = 0.1;
+  std::int64_t max_iterations = 1000;
+
+  static void fields(auto&& f) {
+    f("protocol", &ProbeConfig::protocol, "lbfgs: logistic regression on cached features");
+    f("l2", &ProbeConfig::l2, AtLeast{0},
+      "factor of the summed squared weights beside the mean loss; auto = chosen on held-out training images");
+    f("standardize", &ProbeConfig::standardize, "features to mean 0, deviation 1 (of the training set)");
+    f("validation", &ProbeConfig::validation, In{0.01, 0.5}, "share of train held out to choose l2");
+    f("max_iterations", &ProbeConfig::max_iterations, In{1, 1e6}, "of L-BFGS");
+  }
+};
+
+/// A linear classifier on raw (not standardised) features: logits = h weight^T + bias.
+struct LinearHead {
+  torch::Tensor weight;  ///< [C, F] float32
+  torch::Tensor bias;    ///< [C] float32
+};
+
+/// A fitted probe, and what the fit found.
+struct ProbeFit {
+  LinearHead head;
+  double l2 = 0.0;
+  double objective = 0.0;        ///< mean cross-entropy + l2 * sum of squared (standardised) weights
+  std::int64_t iterations = 0;
+  bool converged = false;
+  std::vector<std::pair<double, double>> tried;  ///< (l2, validation accuracy), with l2 = auto
+};
+
+/// L2-regularised multinomial logistic regression by L-BFGS, in float64 from zero.
+///
+/// Shapes:  features [n, F] float32, labels [n] int64 in [0, classes). On the CPU. The bias is not regularised.
+///          Standardisation (constant features: deviation 1) is folded into the returned head.
+/// l2=auto: tries 10^-6 ... 10^1 in half decades (warm-started from large to small) on a stratified seeded split, takes the
+///          best (ties: the larger), and fits again on all rows.
+/// Memory:  O(n * F) beside the features in float64.
+/// Throws:  Error{data} when fewer than two classes occur, or too few images a class to hold any out.
+ProbeFit fit_linear_probe(const torch::Tensor& features, const torch::Tensor& labels,
+                          std::int64_t classes, const ProbeConfig& config, std::uint64_t seed);
+
+/// Class probabilities [n, C] float32 of a head on raw features.
+torch::Tensor predict_probabilities(const LinearHead& head, const torch::Tensor& features);
+
+}  // namespace clr

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <torch/types.h>
+
+#include <filesystem>
+
+namespace clr {
+
+/// Writes a tensor as NumPy's .npy, version 1.0, C order, little-endian: float32/64, int64/32, uint8.
+/// Throws:  Error{output} naming the file.
+void write_npy(const std::filesystem::path& path, const torch::Tensor& tensor);
+
+/// Reads a .npy file of those types (version 1.0 or 2.0, C order).
+/// Throws:  Error{data} naming the file and what is wrong.
+torch::Tensor read_npy(const std::filesystem::path& path);
+
+}  // namespace clr

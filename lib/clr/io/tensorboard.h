@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace clr {
+
+/// Writes TensorBoard event files: scalars only.
+///
+/// A view of metrics.jsonl, which is the record. A resumed run opens a new file, which begins by telling
+/// TensorBoard to forget what earlier files said from its first step on.
+/// Source:  TFRecord framing and the Event message, tensorflow/core/util/event.proto.
+class TensorBoardWriter {
+ public:
+  /// Creates FOLDER/events.out.tfevents.<time>.<host>. first_step > 0: a resumed run.
+  /// Throws:  Error{output} naming the file.
+  TensorBoardWriter(const std::filesystem::path& folder, std::int64_t first_step);
+
+  void scalar(const std::string& tag, std::int64_t step, double value);
+  void flush();
+
+ private:
+  void write_event(const std::string& event);
+
+  std::ofstream file_;
+  std::filesystem::path path_;
+};
+
+}  // namespace clr

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "clr/config/registry.h"
+#include "clr/core/batch.h"
+#include "clr/core/rng.h"
+#include "clr/model/encoder.h"
+#include "clr/model/mlp_head.h"
+
+namespace clr {
+
+/// joint: all views of a group in one forward, one set of batch-norm statistics; per_view: one each.
+enum class ViewForward { joint, per_view };
+constexpr auto enum_names(ViewForward) { return std::array{"joint", "per_view"}; }
+
+/// What a method is built from.
+struct MethodContext {
+  std::function<std::shared_ptr<Encoder>()> make_encoder;  ///< a freshly initialised encoder
+  MlpHeadConfig projector;
+  ViewForward view_forward = ViewForward::joint;
+  std::int64_t dataset_size = 0;
+  std::int64_t classes = 0;  ///< 0: unlabelled
+  std::int64_t steps_per_epoch = 0;
+  std::int64_t total_steps = 0;
+  int views = 2;
+};
+
+/// Where training stands.
+struct StepContext {
+  std::int64_t step = 0;  ///< over the whole run
+  std::int64_t epoch = 0;
+  std::int64_t total_steps = 0;
+  std::uint64_t seed = 0;
+
+  /// Draws of a method's own (negatives, permutations), keyed by the step.
+  Rng rng(std::uint32_t occurrence = 0) const {
+    return Rng(seed, {static_cast<std::uint64_t>(step), 0, 0}, OpId::step, occurrence);
+  }
+};
+
+/// What embed() gives and loss() takes. Everything that must carry a gradient back is in `z`.
+struct Embeddings {
+  std::vector<torch::Tensor> z;  ///< an entry a view group or network, [V, N, D]; the method's own convention
+};
+
+struct StepOutput {
+  torch::Tensor loss;  ///< scalar, float32
+  /// The method's own metrics: scalars, on the device, detached.
+  std::vector<std::pair<std::string, torch::Tensor>> metrics;
+};
+
+/// Parameters that are treated alike by the optimiser.
+struct ParameterGroup {
+  std::vector<std::pair<std::string, torch::Tensor>> parameters;
+  bool norm_or_bias = false;   ///< subject to optimizer.exclude_norm_and_bias
+  double lr_multiplier = 1.0;
+  bool constant_lr = false;    ///< the schedule does not apply
+};
+
+/// A training method: networks and a loss.
+///
+/// Owns its networks, targets, queues and prototypes as parameters and buffers, so that saving and moving
+/// need no extra code. Names under `encoder.` and `projector.` are exported, all others are training state.
+class Method : public torch::nn::Module {
+ public:
+  /// Called before each step's embed().
+  virtual void before_step(const StepContext&) {}
+
+  /// The batch through the networks. Runs under autocast; must not change any state but batch norm's.
+  virtual Embeddings embed(const Batch& batch) = 0;
+
+  /// The loss, in float32, outside autocast. Changes no state.
+  virtual StepOutput loss(const Embeddings& embeddings, const Batch& batch,
+                          const StepContext& context) = 0;
+
+  /// Called after the optimiser's step; the only place where queues, banks, targets and centres change.
+  virtual void after_step(const Embeddings&, const Batch&, const StepContext&) {}
+
+  /// Parameters to be trained. Default: all, one group of norms and biases and one of the others.
+  virtual std::vector<ParameterGroup> parameter_groups();
+
+  /// The network that is exported and judged.
+  virtual Encoder& encoder() = 0;
+
+  /// The projection head that is exported with it; null when there is none.
+  virtual MlpHead* projector() { return nullptr; }
+
+  /// Freezes (or thaws) batch norm's running statistics, for passes that must not count.
+  void freeze_running_statistics(bool frozen);
+};
+
+/// All views of a group through `encode`: one forward of [V * N, ...] when joint, V forwards otherwise.
+///
+/// Shapes:  group [V, N, 3, H, W] -> [V, N, D] where encode gives [n, D] for [n, 3, H, W].
+torch::Tensor forward_views(const torch::Tensor& group, ViewForward mode,
+                            const std::function<torch::Tensor(const View&)>& encode);
+
+using MethodEntry = Entry<std::shared_ptr<Method>, const MethodContext&>;
+using MethodRegistry = Registry<std::shared_ptr<Method>, const MethodContext&>;
+
+/// Every method that `method.type` can name.
+const MethodRegistry& methods();
+
+template <>
+struct ComponentTraits<Method> {
+  static const ComponentTable& table() { return methods(); }
+};
+
+}  // namespace clr

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/types.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "clr/config/registry.h"
+
+namespace clr {
+
+/// What an encoder is given.
+struct View {
+  torch::Tensor pixels;  ///< [N, 3, H, W]
+};
+
+/// The network f whose features are wanted: everything below the projection head.
+///
+/// Parameter names are torchvision's.
+class Encoder : public torch::nn::Module {
+ public:
+  /// Features h [N, F] of a view.
+  virtual torch::Tensor forward(const View& view) = 0;
+
+  /// F.
+  virtual std::int64_t feature_dim() const = 0;
+};
+
+using EncoderEntry = Entry<std::shared_ptr<Encoder>>;
+using EncoderRegistry = Registry<std::shared_ptr<Encoder>>;
+
+/// Every encoder that `encoder.type` can name.
+const EncoderRegistry& encoders();
+
+template <>
+struct ComponentTraits<Encoder> {
+  static const ComponentTable& table() { return encoders(); }
+};
+
+/// The encoder that tensors of a bare file describe, by torchvision's names (a leading `encoder.` is
+/// ignored, `fc.` and anything that is not the encoder's too).
+///
+/// Throws:  Error{checkpoint} naming `where` and what was missing when no known architecture fits.
+Component<Encoder> infer_encoder(const std::vector<std::pair<std::string, std::vector<std::int64_t>>>&
+                                     names_and_shapes,
+                                 const std::string& where);
+
+}  // namespace clr

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/nn/modules/batchnorm.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/types.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "clr/config/fields.h"
+
+namespace clr {
+
+enum class HeadBatchNorm { none, hidden, all };
+constexpr auto enum_names(HeadBatchNorm) { return std::array{"none", "hidden", "all"}; }
+
+/// A multi-layer perceptron: the `projector` section, and later the prediction heads.
+struct MlpHeadConfig {
+  std::int64_t layers = 2;
+  std::int64_t hidden = 2048;
+  std::int64_t output = 128;
+  HeadBatchNorm batch_norm = HeadBatchNorm::hidden;
+  bool bias = true;
+
+  static void fields(auto&& f) {
+    f("layers", &MlpHeadConfig::layers, In{0, 3}, "linear layers; 0 = the features themselves");
+    f("hidden", &MlpHeadConfig::hidden, In{1, 1 << 20}, "width of the hidden layers");
+    f("output", &MlpHeadConfig::output, In{1, 1 << 20}, "width of the embedding");
+    f("batch_norm", &MlpHeadConfig::batch_norm,
+      "after no layer, the hidden layers, or all (the last one without scale and shift)");
+    f("bias", &MlpHeadConfig::bias, "biases in the layers that no batch norm follows");
+  }
+};
+
+/// Projection head g: linear layers with ReLU between them.
+///
+/// Parameter names: linear1.weight, bn1.weight, linear2.weight, ...
+class MlpHead : public torch::nn::Module {
+ public:
+  MlpHead(std::int64_t input, const MlpHeadConfig& config);
+
+  /// Embeddings [N, output]; with 0 layers the input itself.
+  torch::Tensor forward(const torch::Tensor& h);
+
+  /// The output of the first `layers` layers with their batch norm and ReLU, as SimCLR v2 fine-tunes
+  /// from; layers = 0 is the input, all of them equals forward().
+  torch::Tensor forward_to(const torch::Tensor& h, std::int64_t layers);
+
+  std::int64_t output_dim() const { return output_dim_; }
+
+ private:
+  MlpHeadConfig config_;
+  std::int64_t output_dim_;
+  std::vector<torch::nn::Linear> linears_;
+  std::vector<torch::nn::BatchNorm1d> norms_;
+};
+
+}  // namespace clr
