@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clr/train/run_config.h"
+
+#include <cmath>
+
+namespace clr {
+namespace {
+
+void validate(const RunConfig& config, const Place& root) {
+  for (const auto& [key, type] : {std::pair{"method", &config.method.type},
+                                  std::pair{"encoder", &config.encoder.type},
+                                  std::pair{"optimizer", &config.optimizer.type}}) {
+    if (type->empty()) (root / key).fail("expected an object with a \"type\", got none");
+  }
+  const Place views = root / "augment" / "views";
+  if (config.augment.views.empty()) views.fail("expected at least one group of views, got none");
+  // Building it checks chains, kernels and final sizes.
+  Augmenter(config.augment, (root / "augment").str());
+
+  const Place train = root / "train";
+  if (config.schedule.warmup_epochs > static_cast<double>(config.train.epochs)) {
+    (root / "schedule" / "warmup_epochs")
+        .fail(fmt::format("expected at most train.epochs = {}, got {}", config.train.epochs,
+                          config.schedule.warmup_epochs));
+  }
+  for (std::size_t i = 1; i < config.schedule.milestones.size(); ++i) {
+    if (config.schedule.milestones[i] <= config.schedule.milestones[i - 1]) {
+      (root / "schedule" / "milestones" / i).fail("expected milestones in ascending order");
+    }
+  }
+  if (config.schedule.type == ScheduleType::step && config.schedule.milestones.empty()) {
+    (root / "schedule" / "milestones").fail("expected at least one epoch for a step schedule, got none");
+  }
+}
+
+}  // namespace
+
+bool is_run_config(const ConfigDocument& document) { return document.value.contains("method"); }
+
+RunConfig read_run_config(const ConfigDocument& document) {
+  RunConfig config;
+  read_fields(document.value, document.place(), config);
+  validate(config, document.place());
+  return config;
+}
+
+AugmentConfig make_evaluation_augment(std::int64_t resize, std::int64_t crop, const Json& normalize) {
+  Json chain = Json::array({Json{{"type", "resize"}, {"size", resize}},
+                            Json{{"type", "center_crop"}, {"size", crop}}});
+  if (!normalize.is_null()) chain.push_back(normalize);
+  const Json json = {{"views", Json::array({Json{{"count", 1}, {"chain", std::move(chain)}}})}};
+  AugmentConfig result;
+  read_value(json, Place("evaluation transform"), result);
+  return result;
+}
+
+AugmentConfig evaluation_augment(const RunConfig& config) {
+  const Augmenter augmenter(config.augment, "augment");
+  const std::int64_t side = augmenter.view_size(0).width;
+  Json normalize;
+  for (const auto& op : config.augment.views.front().chain) {
+    if (op.type == "normalize") normalize = op.dump();
+  }
+  // SimCLR evaluates small images whole and large ones at 224 of 256.
+  const bool small = side <= 32 || config.encoder.options.value("stem", "") == "cifar";
+  const std::int64_t resize =
+      small ? side : static_cast<std::int64_t>(std::lround(static_cast<double>(side) * 256.0 / 224.0));
+  return make_evaluation_augment(resize, side, normalize);
+}
+
+}  // namespace clr
