@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clr/train/metrics_log.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace clr {
+namespace {
+
+[[noreturn]] void fail(const std::filesystem::path& path) {
+  throw Error(ErrorKind::output, path.string() + ": cannot be written: " + std::strerror(errno));
+}
+
+}  // namespace
+
+MetricsLog::MetricsLog(const std::filesystem::path& run, std::int64_t bytes, std::int64_t first_step)
+    : path_(run / "metrics.jsonl"), bytes_(bytes) {
+  file_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  if (file_ < 0 || ftruncate(file_, bytes) != 0 || lseek(file_, bytes, SEEK_SET) != bytes) fail(path_);
+  tensorboard_ = std::make_unique<TensorBoardWriter>(run, first_step);
+}
+
+MetricsLog::~MetricsLog() { close(file_); }
+
+void MetricsLog::write(const Json& row) {
+  const std::string line = row.dump() + "\n";
+  std::size_t written = 0;
+  while (written < line.size()) {
+    const ssize_t count = ::write(file_, line.data() + written, line.size() - written);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) fail(path_);
+    written += static_cast<std::size_t>(count);
+  }
+  bytes_ += static_cast<std::int64_t>(line.size());
+
+  const std::string kind = row.at("kind").get<std::string>();
+  const auto step = row.at("step").get<std::int64_t>();
+  for (const auto& [key, value] : row.items()) {
+    if (value.is_number() && key != "step" && key != "epoch" && key != "time") {
+      tensorboard_->scalar(kind + "/" + key, step, value.get<double>());
+    }
+  }
+  if (kind == "epoch") tensorboard_->flush();
+}
+
+std::int64_t MetricsLog::sync() {
+  if (fsync(file_) != 0 && errno != EINVAL) fail(path_);
+  tensorboard_->flush();
+  return bytes_;
+}
+
+}  // namespace clr

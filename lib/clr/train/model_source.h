@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "clr/config/load.h"
+#include "clr/io/safetensors.h"
+#include "clr/model/encoder.h"
+#include "clr/model/mlp_head.h"
+
+namespace clr {
+
+/// What CKPT names, before a network is built from it.
+struct ModelSource {
+  std::string name;                              ///< for messages
+  Json encoder;                                  ///< an `encoder` section
+  Json augment;                                  ///< an `augment` section: the evaluation transform
+  std::optional<MlpHeadConfig> projector;
+  SafeTensors weights;                           ///< no tensors: random weights
+  bool random = false;
+  std::optional<std::filesystem::path> run;      ///< the run folder that it belongs to
+};
+
+/// Opens CKPT: a run folder (its newest good checkpoint), a checkpoint folder, a .safetensors file (architecture
+/// from its metadata, else inferred from names and shapes), `random` (architecture from the training
+/// configuration `config`) or `random:RUN` (that run's).
+///
+/// Throws:  Error{checkpoint}; Error{usage} for `random` without a configuration.
+ModelSource open_model(const std::string& spec, const ConfigDocument* config);
+
+/// A network to compute features with.
+struct FeatureModel {
+  std::shared_ptr<Encoder> encoder;
+  std::shared_ptr<MlpHead> projector;  ///< null where the source has none
+};
+
+/// Builds `encoder` (an architecture that the source's weights must fit) in eval mode.
+/// Random weights are drawn from `seed`.
+FeatureModel build_model(const ModelSource& source, const Component<Encoder>& encoder,
+                         std::uint64_t seed);
+
+/// SHA-256 over names, shapes and bytes of all parameters and buffers, in name order.
+std::string tensors_sha256(const torch::nn::Module& module);
+
+}  // namespace clr

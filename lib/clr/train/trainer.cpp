@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clr/train/trainer.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <thread>
+
+#include "clr/core/autocast.h"
+#include "clr/core/log.h"
+#include "clr/core/progress.h"
+#include "clr/core/stop.h"
+#include "clr/io/file.h"
+#include "clr/train/knn_monitor.h"
+#include "clr/train/metrics_log.h"
+#include "clr/train/run_folder.h"
+#include "clr/train/training_state.h"
+
+namespace fs = std::filesystem;
+
+namespace clr {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double unix_time() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+/// Where the training time goes, kNN checks and checkpoints left out.
+struct Throughput {
+  std::int64_t images = 0;
+  double seconds = 0.0;
+  double waiting = 0.0;
+
+  void add(const Throughput& other) {
+    images += other.images;
+    seconds += other.seconds;
+    waiting += other.waiting;
+  }
+  double images_per_s() const { return seconds > 0 ? static_cast<double>(images) / seconds : 0.0; }
+  double data_wait() const { return seconds > 0 ? waiting / seconds : 0.0; }
+};
+
+std::vector<OptimizerGroup> optimizer_groups(Method& method, bool exclude_norm_and_bias) {
+  std::vector<OptimizerGroup> groups;
+  for (ParameterGroup& group : method.parameter_groups()) {
+    groups.push_back({std::move(group.parameters), group.norm_or_bias && exclude_norm_and_bias,
+                      group.lr_multiplier, group.constant_lr});
+  }
+  return groups;
+}
+
+class Trainer {
+ public:
+  Trainer(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
+          const TrainerOptions& options)
+      : config_(config),
+        options_(options),
+        dataset_(std::move(dataset)),
+        steps_per_epoch_(steps_per_epoch(config, dataset_->size())),
+        total_steps_(steps_per_epoch_ * config.train.epochs),
+        config_json_(dump_value(config).dump()) {
+    const RunConfig& c = config_;
+    method_ = build_method(c, dataset_->size(), static_cast<std::int64_t>(dataset_->classes().size()),
+                           steps_per_epoch_);
+    if (!options.init.empty()) load_initial_weights();
+    place_module(*method_, options.device, c.train.memory_format == MemoryFormat::channels_last);
+    const OptimizerOptions shared = shared_options(c.optimizer);
+    base_rate_ = effective_learning_rate(shared, c.train.batch_size);
+    const auto groups = optimizer_groups(*method_, shared.exclude_norm_and_bias);
+    for (const auto& group : groups) {
+      for (const auto& [name, parameter] : group.parameters) parameters_.push_back(parameter);
+    }
+    optimizer_ = optimizers().make(c.optimizer, groups);
+    loader_ = make_thread_loader(
+        dataset_, std::make_shared<const Augmenter>(c.augment, "/augment"),
+        training_loader_options(c, options.device, options.loader_threads));
+    if (dataset_->labelled() && c.train.knn_every_epochs > 0) {
+      monitor_ = std::make_unique<KnnMonitor>(c, dataset_, options.device, options.loader_threads);
+    }
+    if (options.resume) resume();
+    metrics_ = std::make_unique<MetricsLog>(options.out, state_.metrics_bytes, state_.step);
+  }
+
+  TrainResult run() {
+    const auto start = Clock::now();
+    Progress progress("training", total_steps_, state_.step);
+    method_->train();
+    if (state_.step < total_steps_) loader_->start(state_.epoch, state_.step_in_epoch);
+    while (state_.step < total_steps_) {
+      train_step();
+      progress.update(state_.step, note());
+      const bool epoch_ended = state_.step_in_epoch == steps_per_epoch_;
+      if (epoch_ended) end_epoch();
+      if (stop_requested()) {
+        if (!epoch_ended || checkpoint_step_ != state_.step) save();
+        progress.finish();
+        throw Error(ErrorKind::stopped,
+                    fmt::format("{}: stopped by a signal after step {} of {}, all saved; run again with --resume",
+                                options_.out.string(), state_.step, total_steps_));
+      }
+    }
+    progress.finish();
+    if (checkpoint_.empty()) save();
+    TrainResult result;
+    result.epochs = config_.train.epochs;
+    result.steps = state_.step;
+    result.loss = state_.last_epoch_loss;
+    result.images_per_s = overall_.images_per_s();
+    result.data_wait = overall_.data_wait();
+    result.seconds = seconds_since(start);
+    result.knn_top1 = knn_top1_;
+    result.bad_images = static_cast<std::int64_t>(state_.bad.size());
+    result.checkpoint = checkpoint_;
+    return result;
+  }
+
+ private:
+  /// A whole model file, or an encoder alone (with or without the `encoder.` prefix).
+  void load_initial_weights() {
+    const SafeTensors content = read_safetensors(options_.init);
+    const auto has = [&content](const std::string& prefix) {
+      return std::any_of(content.tensors.begin(), content.tensors.end(),
+                         [&](const auto& item) { return item.first.starts_with(prefix); });
+    };
+    if (!has("encoder.")) {
+      SafeTensors encoder;
+      for (const auto& item : content.tensors) {
+        if (!item.first.starts_with("fc.")) encoder.tensors.push_back(item);
+      }
+      load_tensors(method_->encoder(), encoder, "", options_.init);
+    } else {
+      load_tensors(method_->encoder(), content, "encoder.", options_.init);
+    }
+    if (method_->projector() != nullptr && has("projector.")) {
+      load_tensors(*method_->projector(), content, "projector.", options_.init);
+    }
+  }
+
+  void resume() {
+    const auto folder = newest_good_checkpoint(options_.out);
+    if (!folder) return;
+    state_ = restore_checkpoint(read_checkpoint(*folder), folder->string(), *method_, *optimizer_);
+    for (auto& [name, sum] : state_.epoch_sums) sum = sum.to(options_.device);
+    checkpoint_ = *folder;
+    checkpoint_step_ = state_.step;
+    log_info("resumed {} at step {} of {}", folder->string(), state_.step, total_steps_);
+  }
+
+  void train_step() {
+    const auto start = Clock::now();
+    Batch batch = loader_->next();
+    const double waited = seconds_since(start);
+    note_bad(batch.bad);
+    if (batch.size() < 2) {
+      throw Error(ErrorKind::data,
+                  fmt::format("epoch {}, step {}: expected at least 2 readable images in a batch, got {}",
+                              batch.epoch, batch.step, batch.size()));
+    }
+    for (auto& group : batch.groups) group = group.to(options_.device, /*non_blocking=*/true);
+    batch.labels = batch.labels.to(options_.device, /*non_blocking=*/true);
+    batch.indices = batch.indices.to(options_.device, /*non_blocking=*/true);
+
+    const StepContext context{state_.step, state_.epoch, total_steps_,
+                              static_cast<std::uint64_t>(config_.train.seed)};
+    const double rate =
+        base_rate_ * schedule_factor(config_.schedule, state_.step, total_steps_, steps_per_epoch_);
+    const bool log_row = (state_.step + 1) % config_.train.log_every_steps == 0;
+
+    method_->before_step(context);
+    Embeddings embeddings;
+    {
+      const BFloat16Autocast autocast(options_.device.type(),
+                                      config_.train.precision == Precision::bfloat16);
+      embeddings = method_->embed(batch);
+    }
+    StepOutput output = method_->loss(embeddings, batch, context);
+    optimizer_->zero_grad();
+    output.loss.backward();
+    double gradient_norm = 0.0;
+    if (log_row || config_.train.gradient_clip > 0) gradient_norm = limit_gradient();
+    optimizer_->step(rate, base_rate_);
+    method_->after_step(embeddings, batch, context);
+
+    output.metrics.insert(output.metrics.begin(), {"loss", output.loss.detach()});
+    for (const auto& [name, value] : output.metrics) {
+      auto& sum = state_.epoch_sums[name];
+      const torch::Tensor addend = value.to(torch::kFloat64);
+      sum = sum.defined() ? sum + addend : addend.clone();
+    }
+    // On the CPU every step is looked at; on a GPU that would make it wait for each.
+    if (options_.device.is_cpu() || log_row) check_finite(output.loss, context.step);
+
+    ++state_.step;
+    ++state_.step_in_epoch;
+    const Throughput step{batch.size(), seconds_since(start), waited};
+    since_row_.add(step);
+    overall_.add(step);
+    if (log_row) write_step_row(output, rate, gradient_norm);
+  }
+
+  void check_finite(const torch::Tensor& loss, std::int64_t step) {
+    last_loss_ = loss.item<double>();
+    if (std::isfinite(last_loss_)) return;
+    throw Error(ErrorKind::diverged,
+                fmt::format("{}: the loss of step {} (epoch {}) is {}; lower optimizer.learning_rate or "
+                            "lengthen schedule.warmup_epochs; the newest checkpoint is from before",
+                            options_.out.string(), step, state_.epoch, last_loss_));
+  }
+
+  /// The norm of all gradients, before clipping.
+  double limit_gradient() {
+    std::vector<torch::Tensor> gradients;
+    for (const auto& parameter : parameters_) {
+      if (parameter.grad().defined()) gradients.push_back(parameter.grad());
+    }
+    if (gradients.empty()) return 0.0;
+    const double norm = torch::stack(at::_foreach_norm(gradients)).norm().item<double>();
+    if (config_.train.gradient_clip > 0 && norm > config_.train.gradient_clip) {
+      at::_foreach_mul_(gradients, config_.train.gradient_clip / (norm + 1e-6));
+    }
+    return norm;
+  }
+
+  void note_bad(const std::vector<BadImage>& bad) {
+    for (const BadImage& image : bad) {
+      if (!state_.bad.emplace(image.index, image).second) continue;
+      log_warning("{}: {}; {}", image.name, image.reason,
+                  config_.data.on_error == OnError::skip ? "skipped" : "replaced");
+      const double share = static_cast<double>(state_.bad.size()) / static_cast<double>(dataset_->size());
+      if (share > config_.data.max_bad) {
+        throw Error(ErrorKind::data,
+                    fmt::format("{}: {} of {} images cannot be read, more than data.max_bad = {}; "
+                                "mend the data or raise it",
+                                image.name, state_.bad.size(), dataset_->size(), config_.data.max_bad));
+      }
+    }
+  }
+
+  Json row(const char* kind) const {
+    return {{"kind", kind}, {"time", unix_time()}, {"step", state_.step}, {"epoch", state_.epoch}};
+  }
+
+  void write_step_row(const StepOutput& output, double rate, double gradient_norm) {
+    Json json = row("step");
+    for (const auto& [name, value] : output.metrics) json[name] = value.item<double>();
+    json["learning_rate"] = rate;
+    json["gradient_norm"] = gradient_norm;
+    json["images_per_s"] = since_row_.images_per_s();
+    json["data_wait"] = since_row_.data_wait();
+    metrics_->write(json);
+    since_row_ = {};
+  }
+
+  void end_epoch() {
+    Json json = row("epoch");
+    for (const auto& [name, sum] : state_.epoch_sums) {
+      json[name] = sum.item<double>() / static_cast<double>(steps_per_epoch_);
+    }
+    state_.last_epoch_loss = json["loss"].get<double>();
+    json["images_per_s"] = overall_.images_per_s();
+    json["data_wait"] = overall_.data_wait();
+    if (!state_.bad.empty()) json["bad_images"] = state_.bad.size();
+    const bool last = state_.step == total_steps_;
+    const std::int64_t epochs_done = state_.epoch + 1;
+    knn_top1_.reset();
+    if (monitor_ && (last || epochs_done % config_.train.knn_every_epochs == 0)) {
+      knn_top1_ = monitor_->top1(method_->encoder());
+      json["knn_top1"] = *knn_top1_;
+      json["knn_images"] = monitor_->images();
+    }
+    metrics_->write(json);
+    log_info("epoch {}/{}  loss {:.4f}{}  {:.0f} images/s", epochs_done, config_.train.epochs,
+             state_.last_epoch_loss, knn_top1_ ? fmt::format("  kNN {:.1f} %", 100 * *knn_top1_) : "",
+             overall_.images_per_s());
+    state_.epoch = epochs_done;
+    state_.step_in_epoch = 0;
+    state_.epoch_sums.clear();
+    if (last || epochs_done % config_.train.checkpoint_every_epochs == 0) save();
+  }
+
+  void save() {
+    state_.metrics_bytes = metrics_->sync();
+    if (!state_.bad.empty()) write_bad_list();
+    checkpoint_ = write_checkpoint(
+        options_.out, state_.step,
+        make_checkpoint(*method_, *optimizer_, state_, config_json_, dataset_->fingerprint()),
+        config_.train.keep_checkpoints);
+    checkpoint_step_ = state_.step;
+  }
+
+  void write_bad_list() const {
+    std::string text = "name\treason\n";
+    for (const auto& [index, image] : state_.bad) text += image.name + "\t" + image.reason + "\n";
+    write_file_durably(options_.out / "bad_images.tsv", text);
+  }
+
+  std::string note() const {
+    return fmt::format("epoch {}/{}  loss {:.3f}  {:.0f} images/s", state_.epoch + 1,
+                       config_.train.epochs, last_loss_, overall_.images_per_s());
+  }
+
+  RunConfig config_;
+  TrainerOptions options_;
+  std::shared_ptr<const Dataset> dataset_;
+  std::int64_t steps_per_epoch_;
+  std::int64_t total_steps_;
+  std::string config_json_;
+  std::shared_ptr<Method> method_;
+  double base_rate_ = 0.0;
+  std::vector<torch::Tensor> parameters_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Loader> loader_;
+  std::unique_ptr<KnnMonitor> monitor_;
+  std::unique_ptr<MetricsLog> metrics_;
+  TrainingState state_;
+  Throughput since_row_;
+  Throughput overall_;
+  double last_loss_ = 0.0;
+  std::optional<double> knn_top1_;
+  fs::path checkpoint_;
+  std::int64_t checkpoint_step_ = -1;
+};
+
+}  // namespace
+
+RunConfig resolve_automatic(RunConfig config, const torch::Device& device) {
+  TrainConfig& train = config.train;
+  if (train.precision == Precision::automatic) {
+    train.precision = fast_bfloat16(device) ? Precision::bfloat16 : Precision::float32;
+  }
+  if (train.memory_format == MemoryFormat::automatic) train.memory_format = MemoryFormat::channels_last;
+  if (train.compute_threads == 0) {
+    train.compute_threads = std::max(1U, std::thread::hardware_concurrency());
+  }
+  return config;
+}
+
+void apply_compute_settings(std::int64_t compute_threads, bool deterministic) {
+  if (compute_threads > 0) at::set_num_threads(static_cast<int>(compute_threads));
+  if (deterministic) {
+    // cuBLAS reads it when its first handle is made.
+    setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 1);
+    at::globalContext().setDeterministicAlgorithms(true, false);
+    at::globalContext().setDeterministicCuDNN(true);
+    at::globalContext().setBenchmarkCuDNN(false);
+  } else {
+    at::globalContext().setBenchmarkCuDNN(true);
+  }
+}
+
+void place_module(torch::nn::Module& module, const torch::Device& device, bool channels_last) {
+  module.to(device);
+  if (!channels_last) return;
+  for (auto& parameter : module.parameters()) {
+    if (parameter.dim() == 4) {
+      parameter.set_data(parameter.detach().contiguous(torch::MemoryFormat::ChannelsLast));
+    }
+  }
+}
+
+std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t dataset_size,
+                                     std::int64_t classes, std::int64_t steps_per_epoch) {
+  const auto seed = static_cast<std::uint64_t>(config.train.seed);
+  // LibTorch's own generator draws the initial weights; every run starts it from its seed.
+  torch::manual_seed(Rng(seed, {}, OpId::initialization).bits64(0));
+  MethodContext context;
+  context.make_encoder = [&config] { return encoders().make(config.encoder); };
+  context.projector = config.projector;
+  context.view_forward = config.train.view_forward;
+  context.dataset_size = dataset_size;
+  context.classes = classes;
+  context.steps_per_epoch = steps_per_epoch;
+  context.total_steps = steps_per_epoch * config.train.epochs;
+  context.views = Augmenter(config.augment, "/augment").view_count();
+  return methods().make(config.method, context);
+}
+
+LoaderOptions training_loader_options(const RunConfig& config, const torch::Device& device,
+                                      int threads) {
+  LoaderOptions options;
+  options.seed = static_cast<std::uint64_t>(config.train.seed);
+  options.batch_size = config.train.batch_size;
+  options.drop_last = config.train.drop_last;
+  options.shuffle = true;
+  options.epochs = config.train.epochs;
+  options.threads = threads;
+  // Autocast would round the images to bfloat16 in the first convolution anyway.
+  options.pixel_type =
+      config.train.precision == Precision::bfloat16 ? PixelType::bfloat16 : PixelType::float32;
+  options.layout = config.train.memory_format == MemoryFormat::channels_last
+                             ? PixelLayout::interleaved
+                             : PixelLayout::planar;
+  options.pinned = device.is_cuda();
+  options.data = config.data;
+  return options;
+}
+
+std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size) {
+  const std::int64_t batch = config.train.batch_size;
+  const std::int64_t steps =
+      config.train.drop_last ? dataset_size / batch : (dataset_size + batch - 1) / batch;
+  if (steps == 0) {
+    throw Error(ErrorKind::config,
+                fmt::format("/train/batch_size: expected at most the data set's {} images with "
+                            "train.drop_last, got {}; lower it",
+                            dataset_size, batch));
+  }
+  return steps;
+}
+
+TrainResult train(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
+                  const TrainerOptions& options) {
+  return Trainer(config, std::move(dataset), options).run();
+}
+
+}  // namespace clr

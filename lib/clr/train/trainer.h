@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "clr/data/dataset.h"
+#include "clr/data/loader.h"
+#include "clr/method/method.h"
+#include "clr/train/run_config.h"
+
+namespace clr {
+
+/// The parts of a run that its configuration does not define.
+struct TrainerOptions {
+  std::filesystem::path out;
+  torch::Device device{torch::kCPU};
+  int loader_threads = 1;
+  std::string init;     ///< model.safetensors (or a bare encoder) to start from; empty: none
+  bool resume = false;
+};
+
+struct TrainResult {
+  std::int64_t epochs = 0;
+  std::int64_t steps = 0;
+  double loss = 0.0;          ///< mean of the last epoch
+  double images_per_s = 0.0;  ///< of this process, without kNN checks and checkpoints
+  double data_wait = 0.0;     ///< share of the training time spent waiting for data
+  double seconds = 0.0;       ///< of this process, all
+  std::optional<double> knn_top1;
+  std::int64_t bad_images = 0;
+  std::filesystem::path checkpoint;
+};
+
+/// Replaces what `auto` and 0 stand for on this machine.
+RunConfig resolve_automatic(RunConfig config, const torch::Device& device);
+
+/// Settings of LibTorch that a run wants: compute threads, determinism.
+void apply_compute_settings(std::int64_t compute_threads, bool deterministic);
+
+/// Moves a module to the device, convolution weights into the wanted memory format.
+void place_module(torch::nn::Module& module, const torch::Device& device, bool channels_last);
+
+/// Builds the method that a configuration describes, initialised from its seed. `config` is resolved.
+std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t dataset_size,
+                                     std::int64_t classes, std::int64_t steps_per_epoch);
+
+/// How training walks its data. `config` is resolved.
+LoaderOptions training_loader_options(const RunConfig& config, const torch::Device& device,
+                                      int threads);
+
+/// Steps of one epoch. Throws Error{config} when the data do not fill one batch.
+std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size);
+
+/// Runs a configuration to its end: epochs become metrics.jsonl and checkpoints in options.out.
+///
+/// Deterministic: stopping and resuming anywhere gives the same bytes. `config` is resolved.
+/// Throws:  Error{stopped} after a signal, with everything saved; Error{diverged} for a loss that is not
+///          finite; Error{data}, Error{output}, Error{checkpoint} as they come.
+TrainResult train(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
+                  const TrainerOptions& options);
+
+}  // namespace clr
