@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Each subcommand is one file: its options, then what it does. It adds itself to the program and, when it was
+// chosen, leaves what is to be run in `action`.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "clr/config/json.h"
+
+namespace clr {
+
+using Action = std::function<void()>;
+
+void add_pretrain_command(CLI::App& program, Action& action);
+void add_linear_eval_command(CLI::App& program, Action& action);
+void add_embed_command(CLI::App& program, Action& action);
+void add_config_command(CLI::App& program, Action& action);
+
+/// Options that every command that computes has.
+struct ComputeOptions {
+  std::string device = "auto";
+  int threads = 0;  ///< loader threads; 0 = chosen by the machine
+
+  void add_to(CLI::App& command);
+
+  /// Loader threads for a device: with a GPU all cores but one, without one a quarter of them.
+  int loader_threads(bool with_gpu) const;
+};
+
+/// --quiet, -v, --log-level: of every command.
+void add_log_options(CLI::App& command);
+
+/// Prints a command's result as one JSON object on standard output.
+void print_json(const Json& result);
+
+/// Prints an aligned table on standard error; the first row is the heading, the first column left-aligned.
+void print_table(const std::vector<std::vector<std::string>>& rows);
+
+/// "43.4 % [42.4, 44.4]".
+std::string percent(double fraction);
+std::string percent_interval(double fraction, double low, double high);
+
+/// "2026-01-31_14-05-09", local time: part of a new run's name.
+std::string time_stamp();
+
+}  // namespace clr

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <iostream>
+#include <memory>
+
+#include "clr/config/load.h"
+#include "clr/core/log.h"
+#include "clr/train/config_schema.h"
+#include "clr/train/eval_config.h"
+#include "clr/train/run_config.h"
+#include "command.h"
+
+namespace clr {
+namespace {
+
+struct ConfigOptions {
+  std::string check;
+  std::string dump;
+  bool schema = false;
+  bool markdown = false;
+  bool list = false;
+  bool json = false;
+  std::vector<std::string> sets;
+};
+
+/// The file resolved and read strictly, as the command it is for would do.
+Json resolve(const std::string& file, const std::vector<std::string>& sets) {
+  ConfigDocument document = load_config(file, "pretrain");
+  for (const std::string& set : sets) document.set(set);
+  if (is_run_config(document)) return dump_value(read_run_config(document));
+  const EvalConfig config = read_eval_config(document);
+  Json json = dump_value(config);
+  // What a checkpoint would say is no part of the file.
+  if (config.encoder.type.empty()) json.erase("encoder");
+  if (config.augment.views.empty()) json.erase("augment");
+  return json;
+}
+
+void run(const ConfigOptions& options) {
+  if (options.schema) {
+    std::cout << config_schema().dump(2) << std::endl;
+  } else if (options.markdown) {
+    std::cout << config_markdown() << std::flush;
+  } else if (options.list) {
+    const auto presets = list_presets();
+    if (options.json) {
+      Json list = Json::array();
+      for (const Preset& preset : presets) {
+        list.push_back({{"command", preset.command}, {"name", preset.name}, {"path", preset.path.string()}});
+      }
+      print_json({{"presets", std::move(list)}});
+      return;
+    }
+    if (presets.empty()) {
+      throw Error(ErrorKind::config, "no presets found; set CLR_CONFIGS to the folder that holds pretrain/");
+    }
+    for (const Preset& preset : presets) {
+      std::cout << fmt::format("{:<12} {:<32} {}\n", preset.command, preset.name, preset.path.string());
+    }
+  } else if (!options.dump.empty()) {
+    std::cout << resolve(options.dump, options.sets).dump(2) << std::endl;
+  } else {
+    resolve(options.check, options.sets);
+    if (options.json) {
+      print_json({{"file", options.check}, {"good", true}});
+    } else {
+      log_info("{}: good", options.check);
+    }
+  }
+}
+
+}  // namespace
+
+void add_config_command(CLI::App& program, Action& action) {
+  auto options = std::make_shared<ConfigOptions>();
+  CLI::App* command = program.add_subcommand("config", "check, show and list configurations");
+  auto* one = command->add_option_group("one of");
+  one->add_option("--check", options->check, "check a file or preset");
+  one->add_option("--dump", options->dump, "print a file or preset resolved: extends and --set applied");
+  one->add_flag("--schema", options->schema, "print the JSON Schema of all configurations");
+  one->add_flag("--markdown", options->markdown, "print docs/config.md");
+  one->add_flag("--list", options->list, "list the presets");
+  one->require_option(1);
+  command->add_option("--set", options->sets, "key.path=value over the configuration, repeatable")
+      ->allow_extra_args(false);
+  command->add_flag("--json", options->json, "print the result as JSON on standard output");
+  add_log_options(*command);
+  command->callback([options, &action] { action = [options] { run(*options); }; });
+}
+
+}  // namespace clr

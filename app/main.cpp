@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ATen/Version.h>
+#include <fmt/format.h>
+#include <malloc.h>
+#include <torch/version.h>
+
+#include <cstdio>
+#include <iostream>
+
+#include "clr/core/error.h"
+#include "clr/core/exit_code.h"
+#include "clr/core/log.h"
+#include "clr/core/stop.h"
+#include "command.h"
+
+namespace clr {
+namespace {
+
+static_assert(TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR == 11,
+              "clr is built against LibTorch 2.11: run scripts/setup.sh");
+
+std::string version_text() {
+  return fmt::format("clr {}\nLibTorch {}\nCUDA libraries: loaded when a CUDA device is asked for\ncompiler: g++ {}",
+                     CLR_VERSION, TORCH_VERSION, __VERSION__);
+}
+
+/// CLI11's messages may have several lines.
+std::string one_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+void run_program(int argc, char** argv) {
+  CLI::App program("Train visual representations without labels, and judge them.", "clr");
+  program.require_subcommand(1);
+  program.set_version_flag("--version", version_text());
+  program.footer("Presets: clr config --list.  A command's options: clr COMMAND --help.");
+  Action action;
+  add_pretrain_command(program, action);
+  add_linear_eval_command(program, action);
+  add_embed_command(program, action);
+  add_config_command(program, action);
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    program.exit(success);
+    return;
+  } catch (const CLI::ParseError& error) {
+    const auto chosen = program.get_subcommands();
+    const std::string name = chosen.empty() ? "clr" : "clr " + chosen.front()->get_name();
+    throw Error(ErrorKind::usage, fmt::format("{}: {}; see {} --help", name, one_line(error.what()), name));
+  }
+  action();
+}
+
+}  // namespace
+}  // namespace clr
+
+int main(int argc, char** argv) {
+  // Training frees and takes the same large blocks in every step. glibc would give each back to the system
+  // and fault its pages in again.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 2047 << 20);
+  mallopt(M_TOP_PAD, 64 << 20);
+  try {
+    clr::run_program(argc, argv);
+    return 0;
+  } catch (...) {
+    const clr::ExitReport report = clr::report_exception(std::current_exception());
+    clr::log_line(clr::LogLevel::debug, "error: " + report.message);
+    std::fflush(stdout);
+    std::fprintf(stderr, "clr: error: %s\n", report.message.c_str());
+    return report.code;
+  }
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "clr/config/load.h"
+#include "clr/core/device.h"
+#include "clr/core/log.h"
+#include "clr/core/stop.h"
+#include "clr/io/file.h"
+#include "clr/train/memory_estimate.h"
+#include "clr/train/run_config.h"
+#include "clr/train/run_folder.h"
+#include "clr/train/trainer.h"
+#include "command.h"
+
+namespace fs = std::filesystem;
+
+namespace clr {
+namespace {
+
+struct PretrainOptions {
+  std::string config;
+  std::string data;
+  std::string init;
+  std::string out;
+  std::vector<std::string> sets;
+  std::int64_t seed = -1;
+  bool resume = false;
+  bool dry_run = false;
+  bool json = false;
+  ComputeOptions compute;
+};
+
+RunConfig read_config(const PretrainOptions& options, const c10::Device& device) {
+  ConfigDocument document = load_config(options.config, "pretrain");
+  for (const std::string& set : options.sets) document.set(set);
+  if (options.seed >= 0) document.set("train.seed=" + std::to_string(options.seed));
+  RunConfig config = read_run_config(document);
+  if (options.resume && holds_run(options.out)) {
+    const fs::path path = fs::path(options.out) / "config.json";
+    const Json stored = parse_json(read_file(path, ErrorKind::checkpoint), path.string());
+    Json given = dump_value(config);
+    check_resumed_config(stored, given, document.place());
+    document.merge(given, options.config);
+    config = read_run_config(document);
+  }
+  return resolve_automatic(config, device);
+}
+
+Json describe(const RunConfig& config, const Dataset& dataset, const PretrainOptions& options) {
+  const std::int64_t per_epoch = steps_per_epoch(config, dataset.size());
+  const OptimizerOptions shared = shared_options(config.optimizer);
+  return {{"config", options.config},
+          {"data", options.data},
+          {"out", options.out},
+          {"images", dataset.size()},
+          {"classes", dataset.classes().size()},
+          {"epochs", config.train.epochs},
+          {"steps_per_epoch", per_epoch},
+          {"steps", per_epoch * config.train.epochs},
+          {"learning_rate", shared.learning_rate},
+          {"effective_learning_rate", effective_learning_rate(shared, config.train.batch_size)},
+          {"precision", to_string(config.train.precision)},
+          {"memory_format", to_string(config.train.memory_format)},
+          {"compute_threads", config.train.compute_threads}};
+}
+
+void print_plan(const Json& plan, const RunConfig& config) {
+  log_info("{} on {} (batch {})", config.method.type, config.encoder.type, config.train.batch_size);
+  const auto classes = plan["classes"].get<std::int64_t>();
+  std::vector<std::vector<std::string>> rows = {
+      {"images", format_count(plan["images"].get<std::int64_t>()) +
+                     (classes > 0 ? fmt::format(" in {} classes", classes) : ", unlabelled")},
+      {"steps", fmt::format("{} ({} epochs of {})", format_count(plan["steps"].get<std::int64_t>()),
+                            plan["epochs"].get<std::int64_t>(), plan["steps_per_epoch"].get<std::int64_t>())},
+      {"effective learning rate", fmt::format("{:.6g}", plan["effective_learning_rate"].get<double>())},
+      {"precision", plan["precision"].get<std::string>() + ", " + plan["memory_format"].get<std::string>()},
+      {"device", plan["device"].get<std::string>()}};
+  if (plan.contains("parameters")) {
+    rows.push_back({"parameters", fmt::format("{} (encoder {})", format_count(plan["parameters"].get<std::int64_t>()),
+                                              format_count(plan["encoder_parameters"].get<std::int64_t>()))});
+    rows.push_back({"estimated peak memory", format_bytes(plan["estimated_peak_memory_bytes"].get<double>())});
+  }
+  rows.push_back({"output", plan["out"].get<std::string>()});
+  print_table(rows);
+}
+
+/// Checks that the output folder could be written to, and leaves no trace of having tried.
+void try_output_folder(const fs::path& folder) {
+  std::error_code ignored;
+  const bool existed = fs::exists(folder, ignored);
+  make_output_folder(folder);
+  if (!existed) fs::remove(folder, ignored);
+}
+
+void run(PretrainOptions options) {
+  if (options.resume && options.out.empty()) {
+    throw Error(ErrorKind::usage, "--resume: expected --out with the run to resume, got none");
+  }
+  if (options.resume && !options.init.empty()) {
+    throw Error(ErrorKind::usage, "--init: expected a new run, got --resume; leave one of them out");
+  }
+  if (!options.out.empty() && !options.resume && holds_run(options.out)) {
+    throw Error(ErrorKind::usage,
+                options.out + ": already holds a run; add --resume to go on with it, or choose another --out");
+  }
+  const c10::Device device = resolve_device(options.compute.device);
+  const RunConfig config = read_config(options, device);
+  const std::shared_ptr<const Dataset> dataset = open_dataset(options.data, config.data);
+  if (options.out.empty()) options.out = "runs/pretrain-" + config.method.type + "-" + time_stamp();
+  Json plan = describe(config, *dataset, options);
+  plan["device"] = device_description(device);
+  apply_compute_settings(config.train.compute_threads, config.train.deterministic);
+
+  if (options.dry_run) {
+    try_output_folder(options.out);
+    const MemoryEstimate estimate = estimate_memory(config, dataset, device);
+    plan["parameters"] = estimate.parameters;
+    plan["encoder_parameters"] = estimate.encoder_parameters;
+    plan["estimated_peak_memory_bytes"] = estimate.peak_bytes;
+    print_plan(plan, config);
+    if (estimate.peak_bytes > estimate.available_bytes) {
+      log_warning("the machine has {} to give; lower train.batch_size", format_bytes(estimate.available_bytes));
+    }
+    if (options.json) print_json(plan);
+    return;
+  }
+
+  make_output_folder(options.out);
+  add_log_file(fs::path(options.out) / "log.txt");
+  write_file_durably(fs::path(options.out) / "config.json", dump_value(config).dump(2) + "\n");
+  print_plan(plan, config);
+
+  TrainerOptions trainer;
+  trainer.out = options.out;
+  trainer.device = device;
+  trainer.loader_threads = options.compute.loader_threads(device.is_cuda());
+  trainer.init = options.init;
+  trainer.resume = options.resume;
+  catch_stop_signals();
+  const TrainResult result = train(config, dataset, trainer);
+
+  Json json = {{"run", options.out},
+               {"epochs", result.epochs},
+               {"steps", result.steps},
+               {"loss", result.loss},
+               {"images_per_s", result.images_per_s},
+               {"data_wait", result.data_wait},
+               {"seconds", result.seconds},
+               {"peak_memory_bytes", peak_resident_memory()},
+               {"bad_images", result.bad_images},
+               {"checkpoint", result.checkpoint.string()}};
+  if (result.knn_top1) json["knn_top1"] = *result.knn_top1;
+  write_file_durably(fs::path(options.out) / "result.json", json.dump(2) + "\n");
+
+  log_info("done in {}", format_duration(result.seconds));
+  std::vector<std::vector<std::string>> rows = {
+      {"loss of the last epoch", fmt::format("{:.4f}", result.loss)},
+      {"images/s", fmt::format("{:.0f} (waiting for data {:.0f} %)", result.images_per_s, 100 * result.data_wait)},
+      {"peak memory", format_bytes(peak_resident_memory())}};
+  if (result.knn_top1) rows.push_back({"kNN on training images", percent(*result.knn_top1)});
+  if (result.bad_images > 0) {
+    rows.push_back({"unreadable images", fmt::format("{} (bad_images.tsv)", result.bad_images)});
+  }
+  rows.push_back({"checkpoint", result.checkpoint.string()});
+  print_table(rows);
+  if (dataset->labelled()) {
+    log_info("next: clr linear-eval --checkpoint {} --train {} --test TEST_FOLDER", options.out, options.data);
+  } else {
+    log_info("next: clr embed --checkpoint {} --data {} --output features.npy", options.out, options.data);
+  }
+  if (options.json) print_json(json);
+}
+
+}  // namespace
+
+void add_pretrain_command(CLI::App& program, Action& action) {
+  auto options = std::make_shared<PretrainOptions>();
+  CLI::App* command = program.add_subcommand("pretrain", "train an encoder on images without labels");
+  command->add_option("--config", options->config, "configuration file or preset")->required();
+  command->add_option("--data", options->data, "image folder, CIFAR folder or tar, or list file")->required();
+  command->add_option("--init", options->init, ".safetensors file with the weights to start from");
+  command->add_option("--out", options->out, "folder of the run (default: runs/pretrain-METHOD-TIME)");
+  command->add_option("--set", options->sets, "key.path=value over the configuration, repeatable")
+      ->allow_extra_args(false);
+  command->add_option("--seed", options->seed, "train.seed")->check(CLI::NonNegativeNumber);
+  command->add_flag("--resume", options->resume, "go on with the run in --out");
+  command->add_flag("--dry-run", options->dry_run, "resolve and check everything, print the plan, stop");
+  command->add_flag("--json", options->json, "print the result as JSON on standard output");
+  options->compute.add_to(*command);
+  add_log_options(*command);
+  command->callback([options, &action] { action = [options] { run(*options); }; });
+}
+
+}  // namespace clr

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clr/train/memory_estimate.h"
+
+#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
+
+#include <algorithm>
+
+#include "clr/core/autocast.h"
+#include "clr/core/device.h"
+#include "clr/train/trainer.h"
+
+namespace clr {
+namespace {
+
+/// Counts what LibTorch's allocators hand out on this thread, from its making on.
+class AllocationMeter : public c10::MemoryReportingInfoBase {
+ public:
+  void reportMemoryUsage(void*, std::int64_t size, std::size_t, std::size_t, c10::Device) override {
+    present_ += size;
+    peak_ = std::max(peak_, present_);
+  }
+  bool memoryProfilingEnabled() const override { return true; }
+
+  double peak() const { return static_cast<double>(peak_); }
+
+ private:
+  std::int64_t present_ = 0;
+  std::int64_t peak_ = 0;
+};
+
+/// Most bytes that were taken at one time while `work` ran, beyond what was held before.
+template <class Work>
+double peak_of(Work work) {
+  const auto meter = std::make_shared<AllocationMeter>();
+  const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, meter);
+  work();
+  return meter->peak();
+}
+
+std::int64_t count(const std::vector<torch::Tensor>& tensors) {
+  std::int64_t total = 0;
+  for (const auto& tensor : tensors) total += tensor.numel();
+  return total;
+}
+
+double optimizer_tensors_per_parameter(const std::string& type) {
+  return type == "adam" || type == "adamw" ? 2.0 : 1.0;
+}
+
+class Estimator {
+ public:
+  Estimator(const RunConfig& config, std::int64_t dataset_size, std::int64_t classes,
+            const torch::Device& device)
+      : config_(config), device_(device), augmenter_(config.augment, "/augment") {
+    method_ = build_method(config, dataset_size, classes, steps_per_epoch(config, dataset_size));
+    place_module(*method_, device, channels_last());
+    method_->train();
+  }
+
+  Method& method() { return *method_; }
+
+  /// Peak of embedding `images` images and going back through the networks.
+  double networks(std::int64_t images) {
+    const Batch batch = random_batch(images);
+    return peak_of([&] {
+      const Embeddings embeddings = embed(batch);
+      torch::Tensor sum;
+      for (const auto& z : embeddings.z) sum = sum.defined() ? sum + z.sum() : z.sum();
+      sum.backward();
+      for (auto& parameter : method_->parameters()) parameter.mutable_grad() = torch::Tensor();
+    });
+  }
+
+  /// Peak of the loss of a whole batch, on random embeddings.
+  double loss() {
+    const std::int64_t images = config_.train.batch_size;
+    Batch batch = random_batch(2);
+    Embeddings embeddings = embed(batch);
+    for (auto& z : embeddings.z) {
+      auto shape = z.sizes().vec();
+      shape[1] = images;
+      z = torch::randn(shape, z.options().requires_grad(true));
+    }
+    batch.labels = torch::zeros({images}, torch::kInt64).to(device_);
+    batch.indices = torch::arange(images).to(device_);
+    return peak_of([&] { method_->loss(embeddings, batch, {}).loss.backward(); });
+  }
+
+  /// Bytes of one batch of views as the loader makes it.
+  double batch_bytes() const {
+    double values = 0;
+    for (const auto& group : augmenter_.groups()) {
+      values += 3.0 * group.size.width * group.size.height * static_cast<double>(group.views.size());
+    }
+    const double bytes = config_.train.precision == Precision::bfloat16 ? 2.0 : 4.0;
+    return values * bytes * static_cast<double>(config_.train.batch_size);
+  }
+
+ private:
+  bool channels_last() const { return config_.train.memory_format == MemoryFormat::channels_last; }
+
+  Embeddings embed(const Batch& batch) {
+    const BFloat16Autocast autocast(device_.type(), config_.train.precision == Precision::bfloat16);
+    return method_->embed(batch);
+  }
+
+  Batch random_batch(std::int64_t images) const {
+    Batch batch;
+    const auto type = config_.train.precision == Precision::bfloat16 ? torch::kBFloat16 : torch::kFloat32;
+    for (const auto& group : augmenter_.groups()) {
+      const auto views = static_cast<std::int64_t>(group.views.size());
+      torch::Tensor pixels =
+          torch::rand({views * images, 3, group.size.height, group.size.width}).to(device_, type);
+      if (channels_last()) pixels = pixels.contiguous(torch::MemoryFormat::ChannelsLast);
+      batch.groups.push_back(pixels.unflatten(0, {views, images}));
+    }
+    batch.labels = torch::zeros({images}, torch::kInt64).to(device_);
+    batch.indices = torch::arange(images).to(device_);
+    return batch;
+  }
+
+  const RunConfig& config_;
+  torch::Device device_;
+  Augmenter augmenter_;
+  std::shared_ptr<Method> method_;
+};
+
+}  // namespace
+
+MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
+                               const torch::Device& device) {
+  const double before = resident_memory();
+  Estimator estimator(config, dataset->size(), static_cast<std::int64_t>(dataset->classes().size()),
+                      device);
+  MemoryEstimate estimate;
+  estimate.parameters = count(estimator.method().parameters());
+  estimate.encoder_parameters = count(estimator.method().encoder().parameters());
+
+  const auto batch = static_cast<double>(config.train.batch_size);
+  estimator.networks(2);  // the first pass also makes caches that stay
+  const double at_four = estimator.networks(4);
+  const double at_eight = estimator.networks(8);
+  const double slope = (at_eight - at_four) / 4;
+  const double networks = at_four + slope * (batch - 4);
+
+  const auto parameters = static_cast<double>(estimate.parameters);
+  const double parameter_bytes =
+      4.0 * parameters * (2.0 + optimizer_tensors_per_parameter(config.optimizer.type));
+  constexpr double kPrefetchedBatches = 3;
+  estimate.peak_bytes = networks + estimator.loss() + parameter_bytes;
+  if (device.is_cpu()) {
+    estimate.peak_bytes += before + estimator.batch_bytes() * (kPrefetchedBatches + 1);
+    estimate.available_bytes = physical_memory();
+  } else {
+    estimate.peak_bytes += estimator.batch_bytes();
+    estimate.available_bytes = estimate.peak_bytes;
+  }
+  return estimate;
+}
+
+}  // namespace clr

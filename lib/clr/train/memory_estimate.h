@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "clr/data/dataset.h"
+#include "clr/train/run_config.h"
+
+namespace clr {
+
+struct MemoryEstimate {
+  std::int64_t parameters = 0;          ///< of everything that is trained
+  std::int64_t encoder_parameters = 0;
+  double peak_bytes = 0.0;              ///< resident set on the CPU; device memory on CUDA
+  double available_bytes = 0.0;
+};
+
+/// Estimates what a run will need at its peak, by doing it small: two tiny batches through the networks,
+/// forward and backward, with every allocation counted, carried to the whole batch along the line through
+/// them; the loss alone at its full size; parameters, gradients, optimiser state, loader buffers and cache.
+///
+/// `config` is resolved. Takes seconds.
+MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
+                               const torch::Device& device);
+
+}  // namespace clr
