@@ -3,6 +3,7 @@
 
 #include <torch/types.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -11,8 +12,8 @@
 
 namespace clr {
 
-/// The content of a safetensors file: tensors on the CPU, contiguous, in the file's order of names, and its
-/// `__metadata__`.
+/// The content of a safetensors file: tensors and its `__metadata__`. Read tensors are on the CPU,
+/// contiguous, in the order in which the file's header names them.
 struct SafeTensors {
   std::vector<std::pair<std::string, torch::Tensor>> tensors;
   std::map<std::string, std::string> metadata;
@@ -32,17 +33,26 @@ struct SafeTensorsHeader {
   std::map<std::string, std::string> metadata;
 };
 
-/// Writes a safetensors file: little-endian, row-major, aligned, without holes, and fsyncs it.
+/// Writes a safetensors file: little-endian, row-major, aligned, without holes; durable, and there
+/// whole or not at all (io/file.h).
 ///
-/// Tensors may lie on any device and in any layout; dtypes float64/32/16, bfloat16, int64/32/16/8, uint8, bool.
-/// The order in the file is by alignment, then name, as the reference implementation has it, so equal
-/// content gives equal bytes.
-/// Throws:  Error{output} naming the file: cannot be created, disk full. Error{usage} never.
+/// Tensors may lie on any device and in any layout; dtypes float64/32/16, bfloat16, int64/32/16/8,
+/// uint8, bool. The order in the file is by dtype (wide ones first), then name, as the reference
+/// implementation has it, so equal content gives equal bytes.
+/// Memory:  one tensor at a time, where it is not on the CPU and contiguous already.
+/// Throws:  Error{output} naming the file: cannot be created, disk full. c10::Error for another
+///          dtype, an undefined tensor or a name given twice.
 /// Source:  huggingface/safetensors, README "Format".
 void write_safetensors(const std::filesystem::path& path, const SafeTensors& content);
 
-/// Reads a file strictly: header at most 100 MB, offsets that cover the buffer without holes or overlaps,
-/// known dtypes, no duplicate names.
+/// SHA-256 of the file that write_safetensors would write.
+///
+/// Throws:  c10::Error as write_safetensors.
+std::string sha256_safetensors(const SafeTensors& content);
+
+/// Reads a file strictly: header at most 100 MB, offsets that cover the buffer without holes or
+/// overlaps, known dtypes, no duplicate names.
+///
 /// Throws:  Error{checkpoint} naming the file and what is wrong.
 SafeTensors read_safetensors(const std::filesystem::path& path);
 

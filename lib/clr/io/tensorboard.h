@@ -10,17 +10,23 @@ namespace clr {
 
 /// Writes TensorBoard event files: scalars only.
 ///
-/// A view of metrics.jsonl, which is the record. A resumed run opens a new file, which begins by telling
-/// TensorBoard to forget what earlier files said from its first step on.
+/// A view of metrics.jsonl, which is the record. A resumed run opens a new file, which begins by
+/// telling TensorBoard to forget what earlier files said from its first step on.
 /// Source:  TFRecord framing and the Event message, tensorflow/core/util/event.proto.
 class TensorBoardWriter {
  public:
-  /// Creates FOLDER/events.out.tfevents.<time>.<host>. first_step > 0: a resumed run.
+  /// Creates FOLDER/events.out.tfevents.<time>.<host>; the time is moved on when that name is
+  /// taken. first_step > 0: a resumed run.
   /// Throws:  Error{output} naming the file.
   TensorBoardWriter(const std::filesystem::path& folder, std::int64_t first_step);
 
+  /// Buffered. step >= 0.
   void scalar(const std::string& tag, std::int64_t step, double value);
+
+  /// Throws:  Error{output} naming the file when this or an earlier write failed.
   void flush();
+
+  const std::filesystem::path& path() const { return path_; }
 
  private:
   void write_event(const std::string& event);
