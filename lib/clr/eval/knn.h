@@ -36,14 +36,18 @@ struct KnnResult {
 /// Cosine k-nearest-neighbour accuracy for a whole grid of k and weightings in one pass.
 ///
 /// Shapes:  train [n, F], test [m, F] float32, labels [n], [m] int64 in [0, classes). On the CPU.
-/// Memory:  blocks of test rows against all training rows: at most about 64 MB.
-/// Ties:    neighbours of equal similarity: the smaller training index; classes of equal vote: the smallest label.
+/// Ties:    neighbours of equal similarity: the smaller training index; classes of equal vote: the
+///          smallest label.
+/// Memory:  a normalised copy of both sets, and blocks of test rows against all training rows of
+///          about 64 MB.
+/// Throws:  c10::Error for other shapes, or labels out of range.
 /// Source:  Wu et al., arXiv:1805.01978 (weighted vote).
 std::vector<KnnResult> knn_grid(const torch::Tensor& train, const torch::Tensor& train_labels,
                                 const torch::Tensor& test, const torch::Tensor& test_labels,
                                 std::int64_t classes, const KnnConfig& config);
 
-/// Accuracy of one (k, weighting) when each image is judged by all others of the same set.
+/// Accuracy of one (k, weighting) when each image is judged by all others of the same set (at least
+/// two; an equal image elsewhere in the set is a neighbour like any other).
 double knn_leave_one_out(const torch::Tensor& features, const torch::Tensor& labels,
                          std::int64_t classes, std::int64_t k, KnnWeighting weighting,
                          double temperature);

@@ -3,7 +3,9 @@
 
 #include <torch/types.h>
 
+#include <array>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "clr/config/fields.h"
@@ -24,9 +26,12 @@ struct ProbeConfig {
   static void fields(auto&& f) {
     f("protocol", &ProbeConfig::protocol, "lbfgs: logistic regression on cached features");
     f("l2", &ProbeConfig::l2, AtLeast{0},
-      "factor of the summed squared weights beside the mean loss; auto = chosen on held-out training images");
-    f("standardize", &ProbeConfig::standardize, "features to mean 0, deviation 1 (of the training set)");
-    f("validation", &ProbeConfig::validation, In{0.01, 0.5}, "share of train held out to choose l2");
+      "factor of the summed squared weights beside the mean loss; auto = chosen on held-out "
+      "training images");
+    f("standardize", &ProbeConfig::standardize,
+      "features to mean 0, deviation 1 (of the training set)");
+    f("validation", &ProbeConfig::validation, In{0.01, 0.5},
+      "share of train held out to choose l2");
     f("max_iterations", &ProbeConfig::max_iterations, In{1, 1e6}, "of L-BFGS");
   }
 };
@@ -41,24 +46,26 @@ struct LinearHead {
 struct ProbeFit {
   LinearHead head;
   double l2 = 0.0;
-  double objective = 0.0;        ///< mean cross-entropy + l2 * sum of squared (standardised) weights
+  double objective = 0.0;  ///< mean cross-entropy + l2 * sum of squared (standardised) weights
   std::int64_t iterations = 0;
-  bool converged = false;
+  bool converged = false;  ///< largest slope <= 1e-6 of the largest one at the start
   std::vector<std::pair<double, double>> tried;  ///< (l2, validation accuracy), with l2 = auto
 };
 
 /// L2-regularised multinomial logistic regression by L-BFGS, in float64 from zero.
 ///
-/// Shapes:  features [n, F] float32, labels [n] int64 in [0, classes). On the CPU. The bias is not regularised.
-///          Standardisation (constant features: deviation 1) is folded into the returned head.
-/// l2=auto: tries 10^-6 ... 10^1 in half decades (warm-started from large to small) on a stratified seeded split, takes the
-///          best (ties: the larger), and fits again on all rows.
-/// Memory:  O(n * F) beside the features in float64.
-/// Throws:  Error{data} when fewer than two classes occur, or too few images a class to hold any out.
+/// Shapes:  features [n, F] float32, labels [n] int64 in [0, classes). On the CPU. The bias is not
+///          regularised. Standardisation (population deviation; constant features: 1) is folded
+///          into the returned head.
+/// l2=auto: tries 10^1 ... 10^-6 in half decades (each begun where the larger one ended) on a
+///          stratified seeded split, takes the best (ties: the larger), and fits again on all rows.
+/// Memory:  the features in float64, and one block of logits.
+/// Throws:  Error{data} when fewer than two classes occur, or, with l2=auto, no class has the two
+///          images that holding one out takes. c10::Error for other shapes or labels.
 ProbeFit fit_linear_probe(const torch::Tensor& features, const torch::Tensor& labels,
                           std::int64_t classes, const ProbeConfig& config, std::uint64_t seed);
 
-/// Class probabilities [n, C] float32 of a head on raw features.
+/// Class probabilities [n, C] float32 of a head on raw features (summed in float64).
 torch::Tensor predict_probabilities(const LinearHead& head, const torch::Tensor& features);
 
 }  // namespace clr
