@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+
+#include "clr/core/log.h"
+#include "clr/io/file.h"
+#include "clr/io/npy.h"
+#include "clr/io/safetensors.h"
+#include "clr/train/run_folder.h"
+#include "csv.h"
+#include "feature_extraction.h"
+
+namespace fs = std::filesystem;
+
+namespace clr {
+namespace {
+
+struct EmbedOptions {
+  FeatureOptions features;
+  std::string data;
+  std::string output;
+  bool json = false;
+};
+
+std::string label_name(const Dataset& dataset, std::int64_t index) {
+  const std::int64_t label = dataset.label(index);
+  return label < 0 ? "" : dataset.classes()[static_cast<std::size_t>(label)];
+}
+
+void write_csv(const fs::path& path, const Dataset& dataset, const Features& features) {
+  std::string text = "name,label";
+  const std::int64_t width = features.values.size(1);
+  for (std::int64_t j = 0; j < width; ++j) text += fmt::format(",f{}", j);
+  text += "\n";
+  const float* values = features.values.const_data_ptr<float>();
+  const auto* indices = features.indices.const_data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < features.values.size(0); ++i) {
+    text += csv_field(dataset.name(indices[i])) + "," + csv_field(label_name(dataset, indices[i]));
+    for (std::int64_t j = 0; j < width; ++j) text += fmt::format(",{}", values[i * width + j]);
+    text += "\n";
+  }
+  write_file_durably(path, text);
+}
+
+void write_index(const fs::path& path, const Dataset& dataset, const Features& features) {
+  std::string text = "row,name,label\n";
+  const auto* indices = features.indices.const_data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < features.indices.size(0); ++i) {
+    text += fmt::format("{},{},{}\n", i, csv_field(dataset.name(indices[i])),
+                        csv_field(label_name(dataset, indices[i])));
+  }
+  write_file_durably(path, text);
+}
+
+void write_tensors(const fs::path& path, const Dataset& dataset, const Features& features,
+                   const FeatureExtractor& extractor) {
+  Json names = Json::array();
+  const auto* indices = features.indices.const_data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < features.indices.size(0); ++i) names.push_back(dataset.name(indices[i]));
+  SafeTensors content;
+  content.tensors = {{"features", features.values}, {"labels", features.labels}};
+  content.metadata = {{"clr.names", names.dump()},
+                      {"clr.classes", Json(dataset.classes()).dump()},
+                      {"clr.encoder_sha256", extractor.encoder_sha256()}};
+  write_safetensors(path, content);
+}
+
+void run(const EmbedOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  const fs::path output = options.output;
+  const std::string kind = output.extension().string();
+  if (kind != ".npy" && kind != ".csv" && kind != ".safetensors") {
+    throw Error(ErrorKind::usage, "--output " + options.output + ": expected a name that ends in .npy, .csv or .safetensors");
+  }
+  const fs::path folder = output.has_parent_path() ? output.parent_path() : fs::path(".");
+  std::error_code ignored;
+  if (fs::is_directory(output, ignored)) {
+    throw Error(ErrorKind::output, options.output + ": expected a file to write to, got a folder");
+  }
+  make_output_folder(folder);
+  const FeatureExtractor extractor(options.features);
+  const std::shared_ptr<const Dataset> dataset = open_dataset(options.data, extractor.config().data);
+  const Features features = extractor.extract(dataset, "embedding");
+  if (kind == ".npy") {
+    write_npy(output, features.values);
+    fs::path index = output;
+    write_index(index.replace_extension(".index.csv"), *dataset, features);
+  } else if (kind == ".csv") {
+    write_csv(output, *dataset, features);
+  } else {
+    write_tensors(output, *dataset, features, extractor);
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  log_info("{} images, {} features each, in {}: {}", format_count(features.values.size(0)),
+           features.values.size(1), format_duration(seconds), options.output);
+  if (options.json) {
+    print_json({{"output", options.output},
+                {"images", features.values.size(0)},
+                {"features", features.values.size(1)},
+                {"bad_images", features.bad.size()},
+                {"encoder_sha256", extractor.encoder_sha256()},
+                {"seconds", seconds}});
+  }
+}
+
+}  // namespace
+
+void add_embed_command(CLI::App& program, Action& action) {
+  auto options = std::make_shared<EmbedOptions>();
+  CLI::App* command = program.add_subcommand("embed", "write the features of images to a file");
+  options->features.add_to(*command);
+  command->add_option("--data", options->data, "image folder, CIFAR folder or tar, or list file")->required();
+  command->add_option("--output", options->output, "FILE.npy (with FILE.index.csv), FILE.csv or FILE.safetensors")
+      ->required();
+  command->add_flag("--json", options->json, "print the result as JSON on standard output");
+  add_log_options(*command);
+  command->callback([options, &action] { action = [options] { run(*options); }; });
+}
+
+}  // namespace clr

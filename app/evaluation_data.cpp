@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "evaluation_data.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <set>
+#include <sstream>
+#include <unordered_map>
+
+#include "clr/eval/statistics.h"
+#include "clr/io/file.h"
+
+namespace clr {
+namespace {
+
+void require_labels(const Dataset& dataset, const std::string& path) {
+  if (!dataset.labelled()) {
+    throw Error(ErrorKind::data,
+                path + ": expected labelled images (a folder a class, or a list with labels), got none");
+  }
+}
+
+std::vector<std::int64_t> labels_of(const Dataset& dataset) {
+  std::vector<std::int64_t> labels(static_cast<std::size_t>(dataset.size()));
+  for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = dataset.label(static_cast<std::int64_t>(i));
+  return labels;
+}
+
+std::vector<std::int64_t> rows_of_list(const std::string& path, const EvaluationData& data) {
+  // SimCLR's lists name files alone; ours may carry the folder too.
+  std::unordered_map<std::string, std::int64_t> rows;
+  for (std::int64_t i = 0; i < data.train->size(); ++i) {
+    const std::filesystem::path name = data.train->name(i);
+    rows.emplace(name.string(), i);
+    rows.emplace(name.filename().string(), i);
+  }
+  std::istringstream lines(read_file(path, ErrorKind::data));
+  std::set<std::int64_t> chosen;
+  std::int64_t number = 0;
+  for (std::string line; std::getline(lines, line);) {
+    ++number;
+    line.erase(line.find_last_not_of(" \t\r") + 1);
+    if (line.empty()) continue;
+    const auto found = rows.find(line);
+    if (found == rows.end()) {
+      throw Error(ErrorKind::data, fmt::format("{}:{}: no training image is named {}", path, number, line));
+    }
+    chosen.insert(found->second);
+  }
+  if (chosen.empty()) throw Error(ErrorKind::data, path + ": expected a name a line, got none");
+  return {chosen.begin(), chosen.end()};
+}
+
+}  // namespace
+
+void EvaluationDataOptions::add_to(CLI::App& command) {
+  command.add_option("--train", train, "labelled training images")->required();
+  auto* split = command.add_option_group("judged on");
+  split->add_option("--test", test, "labelled test images");
+  split->add_option("--holdout", holdout, "share of --train held out as the test set (stratified, by --seed)")
+      ->check(CLI::Range(0.001, 0.9));
+  split->require_option(1);
+  auto* few = command.add_option_group("labels used");
+  few->add_option("--fraction", fraction, "share of each class's labels")->check(CLI::Range(1e-6, 1.0));
+  few->add_option("--per-class", per_class, "labels of each class")->check(CLI::Range(1, 1 << 30));
+  few->add_option("--label-list", label_list, "file with the names of the images whose labels are used");
+  few->require_option(0, 1);
+}
+
+EvaluationData open_evaluation_data(const EvaluationDataOptions& options, const DataConfig& config,
+                                    std::uint64_t seed) {
+  EvaluationData data;
+  data.train = open_dataset(options.train, config);
+  require_labels(*data.train, options.train);
+  data.classes = data.train->classes();
+  if (data.classes.size() < 2) {
+    throw Error(ErrorKind::data, fmt::format("{}: expected at least two classes, got one ({})",
+                                             options.train, data.classes.front()));
+  }
+  if (options.test.empty()) {
+    const std::shared_ptr<const Dataset> all = data.train;
+    const Split split = stratified_split(labels_of(*all), options.holdout, seed);
+    if (split.second.empty()) {
+      throw Error(ErrorKind::data, options.train + ": expected classes of at least two images for --holdout");
+    }
+    for (const std::int64_t index : split.second) data.held_out_names.push_back(all->name(index));
+    data.train = make_subset(all, split.first);
+    data.test = make_subset(all, split.second);
+    data.test_labels = labels_of(*data.test);
+  } else {
+    data.test = open_dataset(options.test, config);
+    require_labels(*data.test, options.test);
+    const std::vector<std::int64_t> numbers = match_classes(*data.train, *data.test);
+    data.test_labels = labels_of(*data.test);
+    for (auto& label : data.test_labels) label = numbers[static_cast<std::size_t>(label)];
+  }
+  data.train_labels = labels_of(*data.train);
+  return data;
+}
+
+std::vector<std::int64_t> labelled_rows(const EvaluationDataOptions& options,
+                                        const EvaluationData& data, std::uint64_t seed) {
+  if (!options.label_list.empty()) return rows_of_list(options.label_list, data);
+  if (options.per_class > 0) return per_class_subset(data.train_labels, options.per_class, seed);
+  if (options.fraction > 0) return fraction_subset(data.train_labels, options.fraction, seed);
+  std::vector<std::int64_t> all(data.train_labels.size());
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
+  return all;
+}
+
+}  // namespace clr
