@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# What others wrote, as imported targets; nothing here touches the network.
+
+find_package(LibTorch REQUIRED)
+message(STATUS "LibTorch ${LibTorch_VERSION}: ${LibTorch_ROOT_DIR}")
+
+# In a portable build these are archives, so that the program runs where they are not installed.
+if(CLR_PORTABLE)
+  set(OPENSSL_USE_STATIC_LIBS ON)
+  set(_suffixes "${CMAKE_FIND_LIBRARY_SUFFIXES}")
+  set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
+endif()
+find_package(JPEG REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+if(CLR_PORTABLE)
+  set(CMAKE_FIND_LIBRARY_SUFFIXES "${_suffixes}")
+endif()
+
+find_package(Threads REQUIRED)
+find_package(nlohmann_json 3.11 REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(Catch2 2.13 REQUIRED)
+if(CLR_OPENCV)
+  find_package(OpenCVCodec REQUIRED)
+endif()
+
+# LibTorch's include folder carries an fmt of its own, three major versions newer than the one
+# spdlog was made for. This folder comes before it and holds the installed one.
+get_target_property(_fmt_include fmt::fmt-header-only INTERFACE_INCLUDE_DIRECTORIES)
+file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/include_first")
+file(CREATE_LINK "${_fmt_include}/fmt" "${PROJECT_BINARY_DIR}/include_first/fmt" SYMBOLIC)
+target_include_directories(LibTorch::c10 SYSTEM BEFORE
+                           INTERFACE "${PROJECT_BINARY_DIR}/include_first")
