@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CIFAR-10 as JPEG folders, and SimCLR's two views by torchvision's transforms on float tensors."""
+
+import pathlib
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+
+def list_images(folder, per_class=None):
+    """(paths, labels, classes): classes and files in name order, the first per_class of each."""
+    classes = sorted(p.name for p in pathlib.Path(folder).iterdir() if p.is_dir())
+    paths, labels = [], []
+    for label, name in enumerate(classes):
+        files = sorted(pathlib.Path(folder, name).iterdir())[:per_class]
+        paths += files
+        labels += [label] * len(files)
+    if not paths:
+        raise SystemExit(f"{folder}: no CLASS/*.jpg files")
+    return paths, np.array(labels), classes
+
+
+def decode(path):
+    with Image.open(path) as image:
+        pixels = np.array(image.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def view_transform():
+    return v2.Compose([
+        v2.RandomResizedCrop(32, scale=(0.2, 1.0), antialias=True),
+        v2.RandomHorizontalFlip(0.5),
+        v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
+        v2.RandomGrayscale(0.1),
+    ])
+
+
+class TwoViews(Dataset):
+    def __init__(self, paths):
+        self.paths = [str(p) for p in paths]
+        self.transform = view_transform()
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        image = decode(self.paths[index]).to(torch.float32) / 255
+        return self.transform(image), self.transform(image)
+
+
+def one_thread(_):
+    torch.set_num_threads(1)
+
+
+def train_loader(paths, batch_size, workers, seed):
+    return DataLoader(
+        TwoViews(paths), batch_size=batch_size, shuffle=True, drop_last=True, num_workers=workers,
+        persistent_workers=workers > 0, worker_init_fn=one_thread,
+        generator=torch.Generator().manual_seed(seed))
+
+
+def load_all(paths):
+    """[N, 3, 32, 32] float32 in [0, 1], without augmentation."""
+    return torch.stack([decode(p) for p in paths]).to(torch.float32) / 255
