@@ -38,11 +38,23 @@ class Augmentation {
   /// Owner of this operation's draws (OpId::none for an operation that draws nothing).
   virtual OpId id() const = 0;
 
+  /// Size of what the operation leaves of images of size `in` (nothing: it differs from image to
+  /// image), as far as the configuration fixes it.
+  ///
+  /// Throws:  Error{config} below `place` when the operation cannot work at that size.
+  virtual std::optional<Size> output_size(std::optional<Size> in, const Place& place) const {
+    static_cast<void>(place);
+    return in;
+  }
+
   /// Draws the parameters from context.rng; a pure function of its arguments.
+  ///
+  /// Throws:  Error{data} for an image of which the operation would make a monstrous one.
   virtual OpParameters sample(const SampleContext& context) const = 0;
 
   /// The part of its input that apply() reads, in input pixels; nothing = all of it. The caller
-  /// hands apply() just that part, so that the rest need not be converted, or even decoded.
+  /// hands apply() just that part, so that the rest need not be converted, or even decoded. Not
+  /// asked, like apply(), when parameters.active is false.
   virtual std::optional<Region> source(const OpParameters&) const { return std::nullopt; }
 
   /// Applies the operation in place. `planes` holds source(parameters), values in [0, 1] (whatever

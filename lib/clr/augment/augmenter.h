@@ -43,8 +43,8 @@ struct ViewParameters {
 /// Turns decoded images into views. Stateless and thread-safe.
 ///
 /// Views are numbered over the entries of the configuration, in its order; views whose chains end at the
-/// same size form one group. Every chain must fix the size it ends with (random_resized_crop,
-/// center_crop, or resize to a square).
+/// same size form one group. Every chain must fix the size it ends with: random_resized_crop and
+/// center_crop do; resize alone does not, since the longer side follows the image.
 class Augmenter {
  public:
   /// Throws:  Error{config} for an empty list of views, a chain whose final size depends on the image, or

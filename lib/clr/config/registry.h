@@ -53,6 +53,9 @@ struct Entry : ComponentInfo {
 };
 
 /// Makes an entry from an Options struct with `fields()` and a function (Options, Args...) -> Result.
+///
+/// Options may have `void validate(const Place&) const` for what fields() cannot say of one field
+/// alone; it is called when a configuration is read, after the fields.
 template <class Result, HasFields Options, class... Args, class Make>
 Entry<Result, Args...> make_entry(std::string name, std::string help, Make make) {
   Entry<Result, Args...> entry;
@@ -61,6 +64,7 @@ Entry<Result, Args...> make_entry(std::string name, std::string help, Make make)
   entry.resolve = [](const Json& json, const Place& place) {
     Options options;
     read_fields(json, place, options, {"type"});
+    if constexpr (requires { options.validate(place); }) options.validate(place);
     return dump_value(options);
   };
   entry.schema = [] { return fields_schema<Options>(); };

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clr/augment/augmenter.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+#include "clr/augment/multiversion.h"
+#include "clr/augment/pixel_math.h"
+
+namespace clr {
+namespace {
+
+constexpr std::int64_t kMaxViews = 255;
+
+/// One operation of a chain, and how many of its kind stand before it.
+struct Link {
+  std::unique_ptr<Augmentation> op;
+  std::uint32_t occurrence = 0;
+};
+
+struct Chain {
+  std::vector<Link> links;
+  Size size;
+};
+
+/// "file: /pointer" as a place, so that messages go on from it.
+Place place_of(const std::string& where) {
+  const auto pointer = where.find(": /");
+  if (pointer == std::string::npos) return Place(where);
+  Place place(where.substr(0, pointer));
+  std::size_t begin = pointer + 3;
+  while (begin < where.size()) {
+    const std::size_t end = std::min(where.find('/', begin), where.size());
+    place = place / where.substr(begin, end - begin);
+    begin = end + 1;
+  }
+  return place;
+}
+
+Chain make_chain(const ViewConfig& config, const Place& place) {
+  Chain chain;
+  std::optional<Size> size;
+  for (std::size_t i = 0; i < config.chain.size(); ++i) {
+    Link link{augmentations().make(config.chain[i]), 0};
+    for (const Link& other : chain.links) {
+      if (other.op->id() == link.op->id()) ++link.occurrence;
+    }
+    size = link.op->output_size(size, place / i);
+    chain.links.push_back(std::move(link));
+  }
+  if (!size) {
+    place.fail(
+        "expected a chain that fixes the size of the view, got one that leaves it to the image; "
+        "add random_resized_crop or center_crop");
+  }
+  chain.size = *size;
+  return chain;
+}
+
+CLR_MULTIVERSION void unpack_row(const std::uint8_t* __restrict pixels, int width,
+                                 float* __restrict red, float* __restrict green,
+                                 float* __restrict blue) {
+  for (int x = 0; x < width; ++x) {
+    red[x] = static_cast<float>(pixels[3 * x]) / 255.0F;
+    green[x] = static_cast<float>(pixels[3 * x + 1]) / 255.0F;
+    blue[x] = static_cast<float>(pixels[3 * x + 2]) / 255.0F;
+  }
+}
+
+void check_inside(const Region& region, Size size) {
+  if (region.x < 0 || region.y < 0 || region.width < 1 || region.height < 1 ||
+      region.x > size.width - region.width || region.y > size.height - region.height) {
+    throw std::logic_error(fmt::format(
+        "augment: a region of {} x {} at ({}, {}) does not lie in {} x {}; parameters drawn for "
+        "another size?",
+        region.width, region.height, region.x, region.y, size.width, size.height));
+  }
+}
+
+void unpack(const Image& image, const Region& region, Planes& planes) {
+  check_inside(region, image.size());
+  planes.resize(region.size());
+  for (int y = 0; y < region.height; ++y) {
+    const std::size_t first =
+        3 * (static_cast<std::size_t>(region.y + y) * static_cast<std::size_t>(image.width) +
+             static_cast<std::size_t>(region.x));
+    const std::size_t row = static_cast<std::size_t>(y) * static_cast<std::size_t>(region.width);
+    unpack_row(image.pixels.data() + first, region.width, planes.plane(0) + row,
+               planes.plane(1) + row, planes.plane(2) + row);
+  }
+}
+
+void crop(Planes& planes, const Region& region) {
+  if (region == Region{0, 0, planes.width, planes.height}) return;
+  check_inside(region, planes.size());
+  // In place: every row moves toward the front, past nothing that is still to be read.
+  const std::size_t plane = planes.plane_size();
+  const auto width = static_cast<std::size_t>(region.width);
+  float* to = planes.values.data();
+  for (std::size_t c = 0; c < 3; ++c) {
+    for (int y = region.y; y < region.y + region.height; ++y) {
+      const float* row = planes.values.data() + c * plane +
+                         static_cast<std::size_t>(y) * static_cast<std::size_t>(planes.width) +
+                         static_cast<std::size_t>(region.x);
+      to = std::copy_n(row, width, to);
+    }
+  }
+  planes.resize(region.size());
+}
+
+/// Rounds to nearest, ties to even. The values are finite.
+inline std::uint16_t to_bfloat16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+}
+
+CLR_MULTIVERSION void store_planar(const float* __restrict values, std::size_t count,
+                                   std::uint16_t* __restrict to) {
+  for (std::size_t i = 0; i < count; ++i) to[i] = to_bfloat16(values[i]);
+}
+
+CLR_MULTIVERSION void store_interleaved(const float* __restrict red, const float* __restrict green,
+                                        const float* __restrict blue, std::size_t count,
+                                        float* __restrict to) {
+  for (std::size_t i = 0; i < count; ++i) {
+    to[3 * i] = red[i];
+    to[3 * i + 1] = green[i];
+    to[3 * i + 2] = blue[i];
+  }
+}
+
+CLR_MULTIVERSION void store_interleaved(const float* __restrict red, const float* __restrict green,
+                                        const float* __restrict blue, std::size_t count,
+                                        std::uint16_t* __restrict to) {
+  for (std::size_t i = 0; i < count; ++i) {
+    to[3 * i] = to_bfloat16(red[i]);
+    to[3 * i + 1] = to_bfloat16(green[i]);
+    to[3 * i + 2] = to_bfloat16(blue[i]);
+  }
+}
+
+void store(const Planes& planes, const Destination& destination) {
+  auto* const floats = static_cast<float*>(destination.data);
+  auto* const halves = static_cast<std::uint16_t*>(destination.data);
+  const bool wide = destination.type == PixelType::float32;
+  if (destination.layout == PixelLayout::planar) {
+    const std::size_t count = planes.values.size();
+    if (wide) {
+      std::memcpy(floats, planes.values.data(), count * sizeof(float));
+    } else {
+      store_planar(planes.values.data(), count, halves);
+    }
+    return;
+  }
+  const std::size_t count = planes.plane_size();
+  if (wide) {
+    store_interleaved(planes.plane(0), planes.plane(1), planes.plane(2), count, floats);
+  } else {
+    store_interleaved(planes.plane(0), planes.plane(1), planes.plane(2), count, halves);
+  }
+}
+
+}  // namespace
+
+struct Augmenter::Impl {
+  std::vector<Chain> chains;
+  std::vector<std::size_t> chain_of_view;
+  std::vector<Group> groups;
+
+  const Chain& chain(int view) const {
+    return chains[chain_of_view.at(static_cast<std::size_t>(view))];
+  }
+};
+
+Augmenter::Augmenter(const AugmentConfig& config, const std::string& where)
+    : impl_(std::make_unique<Impl>()) {
+  const Place views = place_of(where) / "views";
+  if (config.views.empty()) views.fail("expected at least one group of views, got none");
+  for (std::size_t i = 0; i < config.views.size(); ++i) {
+    impl_->chains.push_back(make_chain(config.views[i], views / i / "chain"));
+    impl_->chain_of_view.insert(impl_->chain_of_view.end(),
+                                static_cast<std::size_t>(config.views[i].count), i);
+    if (impl_->chain_of_view.size() > kMaxViews) {
+      views.fail(fmt::format("expected at most {} views in all, got more", kMaxViews));
+    }
+  }
+  for (int view = 0; view < view_count(); ++view) {
+    const Size size = view_size(view);
+    auto group = std::find_if(impl_->groups.begin(), impl_->groups.end(),
+                              [&](const Group& other) { return other.size == size; });
+    if (group == impl_->groups.end()) {
+      group = impl_->groups.insert(group, Group{size, {}});
+    }
+    group->views.push_back(view);
+  }
+}
+
+Augmenter::~Augmenter() = default;
+Augmenter::Augmenter(Augmenter&&) noexcept = default;
+
+const std::vector<Augmenter::Group>& Augmenter::groups() const { return impl_->groups; }
+
+int Augmenter::view_count() const { return static_cast<int>(impl_->chain_of_view.size()); }
+
+Size Augmenter::view_size(int view) const { return impl_->chain(view).size; }
+
+ViewParameters Augmenter::sample(std::uint64_t seed, RngAddress address, int view, Size in) const {
+  const Chain& chain = impl_->chain(view);
+  address.view = static_cast<std::uint32_t>(view);
+  ViewParameters parameters;
+  parameters.ops.reserve(chain.links.size());
+  for (const Link& link : chain.links) {
+    const SampleContext context{Rng(seed, address, link.op->id(), link.occurrence), in};
+    parameters.ops.push_back(link.op->sample(context));
+    in = parameters.ops.back().out;
+  }
+  return parameters;
+}
+
+void Augmenter::render(const Image& image, int view, const ViewParameters& parameters,
+                       const Destination& destination) const {
+  const Chain& chain = impl_->chain(view);
+  if (parameters.ops.size() != chain.links.size()) {
+    throw std::logic_error("augment: parameters of another chain");
+  }
+  thread_local Planes planes;
+  bool unpacked = false;
+  const auto take = [&](const Region& region) {
+    if (unpacked) {
+      crop(planes, region);
+    } else {
+      unpack(image, region, planes);
+      unpacked = true;
+    }
+  };
+  const Region whole{0, 0, image.width, image.height};
+  for (std::size_t i = 0; i < chain.links.size(); ++i) {
+    const OpParameters& one = parameters.ops[i];
+    if (!one.active) continue;
+    const Augmentation& op = *chain.links[i].op;
+    if (const auto region = op.source(one)) {
+      take(*region);
+    } else if (!unpacked) {
+      take(whole);
+    }
+    op.apply(one, planes);
+  }
+  if (!unpacked) take(whole);
+  if (planes.size() != chain.size) {
+    throw std::logic_error("augment: parameters that lead to another size than the chain's");
+  }
+  store(planes, destination);
+  trim_scratch(planes.values);
+}
+
+}  // namespace clr

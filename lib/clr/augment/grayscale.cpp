@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstddef>
+
+#include "clr/augment/augmentation.h"
+#include "clr/augment/multiversion.h"
+#include "clr/augment/pixel_math.h"
+
+namespace clr {
+namespace {
+
+struct Options {
+  double p = 0.2;
+
+  static void fields(auto&& f) { f("p", &Options::p, In{0, 1}, "probability"); }
+};
+
+CLR_MULTIVERSION void to_gray(float* __restrict red, float* __restrict green,
+                              float* __restrict blue, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const float gray = luma(red[i], green[i], blue[i]);
+    red[i] = gray;
+    green[i] = gray;
+    blue[i] = gray;
+  }
+}
+
+/// Replaces the three channels by their luma.
+///
+/// Draws:   0: whether.
+class Grayscale : public Augmentation {
+ public:
+  explicit Grayscale(const Options& options) : options_(options) {}
+
+  OpId id() const override { return OpId::grayscale; }
+
+  OpParameters sample(const SampleContext& context) const override {
+    OpParameters parameters;
+    parameters.out = context.in;
+    parameters.active = context.rng.uniform(0) < options_.p;
+    return parameters;
+  }
+
+  void apply(const OpParameters&, Planes& planes) const override {
+    to_gray(planes.plane(0), planes.plane(1), planes.plane(2), planes.plane_size());
+  }
+
+ private:
+  Options options_;
+};
+
+}  // namespace
+
+AugmentationEntry grayscale_entry() {
+  return make_entry<std::unique_ptr<Augmentation>, Options>(
+      "grayscale", "replaces the three channels by their luma",
+      [](const Options& options) { return std::make_unique<Grayscale>(options); });
+}
+
+}  // namespace clr

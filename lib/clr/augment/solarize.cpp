@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstddef>
+
+#include "clr/augment/augmentation.h"
+#include "clr/augment/multiversion.h"
+
+namespace clr {
+namespace {
+
+struct Options {
+  double threshold = 0.5;
+  double p = 0.2;
+
+  static void fields(auto&& f) {
+    f("threshold", &Options::threshold, In{0, 1}, "values from here on are inverted");
+    f("p", &Options::p, In{0, 1}, "probability");
+  }
+};
+
+CLR_MULTIVERSION void invert_from(float* values, std::size_t count, float threshold) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const float inverted = 1.0F - values[i];
+    values[i] = values[i] >= threshold ? inverted : values[i];
+  }
+}
+
+/// Inverts every value at or above a threshold.
+///
+/// Draws:   0: whether.
+/// Values:  0: the threshold.
+class Solarize : public Augmentation {
+ public:
+  explicit Solarize(const Options& options) : options_(options) {}
+
+  OpId id() const override { return OpId::solarize; }
+
+  OpParameters sample(const SampleContext& context) const override {
+    OpParameters parameters;
+    parameters.out = context.in;
+    parameters.active = context.rng.uniform(0) < options_.p;
+    parameters.values[0] = static_cast<float>(options_.threshold);
+    return parameters;
+  }
+
+  void apply(const OpParameters& parameters, Planes& planes) const override {
+    invert_from(planes.values.data(), planes.values.size(), parameters.values[0]);
+  }
+
+ private:
+  Options options_;
+};
+
+}  // namespace
+
+AugmentationEntry solarize_entry() {
+  return make_entry<std::unique_ptr<Augmentation>, Options>(
+      "solarize", "inverts every value at or above a threshold",
+      [](const Options& options) { return std::make_unique<Solarize>(options); });
+}
+
+}  // namespace clr
