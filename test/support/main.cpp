@@ -4,10 +4,9 @@
 
 int main(int argc, char** argv) {
   Catch::Session session;
-  const int status = session.applyCommandLine(argc, argv);
-  if (status != 0) return status;
-  // A tag without tests is a mistake, not a success.
+  if (session.applyCommandLine(argc, argv) != 0) return 1;
+  // A tag without tests, or a test without an assertion, is a mistake and no success.
   session.configData().warnings = static_cast<Catch::WarnAbout::What>(
       session.configData().warnings | Catch::WarnAbout::NoTests | Catch::WarnAbout::NoAssertions);
-  return session.run();
+  return session.run() == 0 ? 0 : 1;
 }

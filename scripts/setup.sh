@@ -1,0 +1,320 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+usage: scripts/setup.sh [--cuda] [--peers]
+
+Installs what building and testing clr needs, and leaves alone what is there already:
+  - Debian packages: compiler, CMake, and the libraries clr links (as root, or with sudo)
+  - LibTorch 2.11.0, in a cache that every clone uses
+
+  --cuda    also the CUDA libraries that LibTorch loads on a GPU (about 2.5 GB), and nvcc 13.0
+            where neither PATH nor /usr/local/cuda has one
+  --peers   also a Python environment with torch, torchvision, lightly, safetensors and
+            scikit-learn, for comparisons and for the tests that need Python (about 6 GB)
+  --help    this text
+
+Environment:
+  CLR_LIBTORCH   an existing LibTorch 2.11 to use instead: its folder, a Python's torch folder, or
+                 a folder that holds torch/. Nothing is downloaded; keep it set when configuring.
+  CLR_CACHE      the cache; otherwise $XDG_CACHE_HOME/clr, otherwise ~/.cache/clr
+TEXT
+}
+
+readonly torch_version=2.11.0
+readonly packages=(g++ cmake ninja-build ccache
+  libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev
+  libjpeg62-turbo-dev zlib1g-dev libssl-dev
+  nlohmann-json3-dev libfmt-dev libspdlog-dev libcli11-dev catch2)
+readonly cpu_wheels=("torch==$torch_version" 'nvidia-cuda-cupti==13.0.*'
+  'nvidia-cuda-runtime==13.0.*')
+# What libtorch_cuda.so and the libraries it opens later need, at the versions torch names.
+readonly cuda_wheels=(nvidia-cublas==13.1.0.3 nvidia-cufft==12.0.0.61 nvidia-cufile==1.15.1.6
+  nvidia-curand==10.4.0.35 nvidia-cusolver==12.0.4.66 nvidia-cusparse==12.6.3.3
+  nvidia-nvjitlink==13.0.88 nvidia-cuda-nvrtc==13.0.88 nvidia-cudnn-cu13==9.19.0.56
+  nvidia-cusparselt-cu13==0.8.0 nvidia-nccl-cu13==2.28.9 nvidia-nvshmem-cu13==3.4.5)
+readonly nvcc_wheels=('nvidia-cuda-nvcc==13.0.*' 'nvidia-nvvm==13.0.*' 'nvidia-cuda-crt==13.0.*'
+  'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cccl==13.0.*')
+readonly peer_packages=("torch==$torch_version" torchvision==0.26.0 lightly==1.6.0 safetensors
+  scikit-learn)
+
+say() { printf 'setup.sh: %s\n' "$*"; }
+fail() {
+  printf 'setup.sh: error: %s\n' "$*" >&2
+  exit 1
+}
+
+want_cuda=no
+want_peers=no
+for argument in "$@"; do
+  case $argument in
+    --cuda) want_cuda=yes ;;
+    --peers) want_peers=yes ;;
+    --help | -h)
+      usage
+      exit 0
+      ;;
+    *) fail "unknown option $argument; --help lists the options" ;;
+  esac
+done
+
+if [ -n "${CLR_CACHE:-}" ]; then
+  cache=$CLR_CACHE
+elif [ -n "${XDG_CACHE_HOME:-}" ]; then
+  cache=$XDG_CACHE_HOME/clr
+else
+  cache=${HOME:-/root}/.cache/clr
+fi
+case $cache in /*) ;; *) cache=$PWD/$cache ;; esac
+readonly cache
+readonly libtorch=$cache/libtorch-$torch_version
+readonly nvcc_folder=$cache/nvcc-13.0
+readonly peers=$cache/peers
+readonly peers_note=$cache/peers-python
+
+did_something=no
+unfinished=()
+log=
+child=
+# Whatever is being fetched goes, however the script ends.
+clean_up() {
+  local status=$?
+  trap - EXIT
+  if [ -n "$child" ]; then
+    kill "$child" 2>/dev/null || true
+    wait "$child" 2>/dev/null || true
+  fi
+  if [ ${#unfinished[@]} -gt 0 ]; then rm -rf -- "${unfinished[@]}"; fi
+  if [ -n "$log" ]; then rm -f -- "$log"; fi
+  exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# --- helpers ---------------------------------------------------------------------------------
+
+# The last line of the log that says what went wrong, shortened.
+reason() {
+  local line
+  line=$(grep -E '^(E:|Err:|ERROR:|error:)' "$log" | tail -n 1 || true)
+  if grep -qiE 'temporary failure|name resolution|network is unreachable|failed to establish|could not resolve|could not connect|timed out' "$log"; then
+    line="the network cannot be reached"
+  fi
+  [ -n "$line" ] || line=$(tail -n 1 "$log")
+  printf '%.200s' "${line:-no message}"
+}
+
+new_log() {
+  if [ -z "$log" ]; then log=$(mktemp "${TMPDIR:-/tmp}/clr-setup.XXXXXX") || fail "cannot write to ${TMPDIR:-/tmp}"; fi
+  : >"$log"
+}
+
+# run COMMAND...: output to the log. In the background, because bash answers a signal only when the
+# command in the foreground has ended.
+run() {
+  local status=0
+  "$@" >>"$log" 2>&1 9>&- &
+  child=$!
+  wait "$child" || status=$?
+  child=
+  return "$status"
+}
+
+# Makes the cache and waits for another set-up that is filling it.
+lock_cache() {
+  if ! mkdir -p "$cache" 2>/dev/null || ! [ -w "$cache" ]; then
+    fail "cannot write to the cache $cache; set CLR_CACHE to another folder"
+  fi
+  exec 9>"$cache/.lock"
+  flock 9
+}
+
+# fetch FOLDER WHAT WHEEL...: the wheels, unpacked, in FOLDER.
+fetch() {
+  local folder=$1 what=$2
+  shift 2
+  say "downloading $what"
+  new_log
+  if ! run python3 -m pip install --no-deps --no-compile --only-binary=:all: --target "$folder" \
+    --quiet --no-input --disable-pip-version-check --no-warn-conflicts --retries 2 --timeout 30 \
+    "$@"; then
+    fail "cannot download $what: $(reason)"
+  fi
+}
+
+version_of() {
+  local header
+  for header in torch/headeronly/version.h torch/csrc/api/include/torch/version.h; do
+    if [ -f "$1/include/$header" ] && grep -q 'define TORCH_VERSION_MAJOR [0-9]' "$1/include/$header"; then
+      sed -nE 's/^#define TORCH_VERSION_(MAJOR|MINOR|PATCH) ([0-9]+)$/\2/p' "$1/include/$header" |
+        paste -sd.
+      return
+    fi
+  done
+}
+
+# torch_folder PATH: the folder with lib/ and include/, or nothing.
+torch_folder() {
+  local folder
+  for folder in "$1" "$1/torch"; do
+    if [ -f "$folder/lib/libtorch_cpu.so" ] && [ -d "$folder/include/torch" ]; then
+      printf '%s' "$folder"
+      return
+    fi
+  done
+}
+
+have_python_module() { python3 -c "import $1" >/dev/null 2>&1; }
+
+# --- what is missing -------------------------------------------------------------------------
+
+need_libtorch=no
+if [ -n "${CLR_LIBTORCH:-}" ]; then
+  torch=$(torch_folder "$CLR_LIBTORCH")
+  [ -n "$torch" ] || fail "CLR_LIBTORCH is $CLR_LIBTORCH, which holds no LibTorch (lib/libtorch_cpu.so and include/)"
+  version=$(version_of "$torch")
+  case $version in
+    2.11.*) ;;
+    *) fail "CLR_LIBTORCH is $CLR_LIBTORCH, which is version ${version:-unknown}, but clr needs 2.11" ;;
+  esac
+elif [ -z "$(torch_folder "$libtorch")" ]; then
+  need_libtorch=yes
+fi
+
+need_cuda=no
+need_nvcc=no
+if [ "$want_cuda" = yes ]; then
+  if [ -n "${CLR_LIBTORCH:-}" ]; then
+    [ -f "$torch/lib/libtorch_cuda.so" ] || fail "CLR_LIBTORCH is $CLR_LIBTORCH, which is a LibTorch without CUDA"
+  elif ! [ -f "$libtorch/.cuda" ]; then
+    need_cuda=yes
+  fi
+  if ! command -v nvcc >/dev/null && ! [ -x /usr/local/cuda/bin/nvcc ] && ! [ -d "$nvcc_folder" ]; then
+    need_nvcc=yes
+  fi
+fi
+
+need_peers=no
+if [ "$want_peers" = yes ] && ! { [ -f "$peers_note" ] && [ -x "$(cat "$peers_note")" ]; }; then
+  need_peers=yes
+fi
+
+# --- Debian packages -------------------------------------------------------------------------
+
+missing=()
+if command -v dpkg-query >/dev/null; then
+  installed=$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null |
+    sed -n 's/^installed //p' || true)
+  for package in "${packages[@]}"; do
+    if ! grep -qxF -- "$package" <<<"$installed"; then missing+=("$package"); fi
+  done
+else
+  fail "this is not Debian or Ubuntu (no dpkg-query): install the libraries named in this script by other means and build with cmake --preset release"
+fi
+# Any python3 serves, Debian's is installed only where there is none.
+if ! command -v python3 >/dev/null; then missing+=(python3); fi
+if [ "$need_libtorch$need_cuda$need_nvcc" != nonono ] && ! have_python_module pip; then
+  missing+=(python3-pip)
+fi
+if [ "$need_peers" = yes ] && ! have_python_module ensurepip; then missing+=(python3-venv); fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+  did_something=yes
+  as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null || { ! [ -t 0 ] && ! sudo -n true 2>/dev/null; }; then
+      fail "cannot install ${missing[*]}: neither root nor sudo; ask for: apt-get install ${missing[*]}"
+    fi
+    as_root=(sudo)
+  fi
+  say "installing ${missing[*]}"
+  new_log
+  export DEBIAN_FRONTEND=noninteractive
+  # A failed update is not the end: the lists at hand may do. The install then says what is missing.
+  "${as_root[@]}" apt-get -q update -o Acquire::Retries=1 >"$log" 2>&1 || true
+  if ! "${as_root[@]}" apt-get -qq install -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1; then
+    fail "cannot install ${missing[*]}: $(reason)"
+  fi
+fi
+
+# --- LibTorch --------------------------------------------------------------------------------
+
+if [ "$need_libtorch" = yes ]; then
+  lock_cache
+  if [ -z "$(torch_folder "$libtorch")" ]; then
+    did_something=yes
+    partial=$libtorch.partial
+    rm -rf -- "$partial"
+    unfinished=("$partial")
+    fetch "$partial" "LibTorch $torch_version (about 550 MB)" "${cpu_wheels[@]}"
+    version=$(version_of "$partial/torch")
+    [ "$version" = "$torch_version" ] ||
+      fail "expected LibTorch $torch_version, the download is version ${version:-unknown}"
+    rm -rf -- "$libtorch"
+    mv -T -- "$partial" "$libtorch"
+    unfinished=()
+    say "LibTorch $torch_version is in $libtorch"
+  fi
+fi
+
+if [ "$need_cuda" = yes ]; then
+  lock_cache
+  if ! [ -f "$libtorch/.cuda" ]; then
+    did_something=yes
+    partial=$libtorch.cuda.partial
+    rm -rf -- "$partial"
+    unfinished=("$partial")
+    fetch "$partial" "the CUDA libraries (about 2.5 GB)" "${cuda_wheels[@]}"
+    # Links, not copies; the mark says that all are there.
+    cp -rlf -- "$partial/nvidia" "$libtorch/"
+    touch "$libtorch/.cuda"
+    rm -rf -- "$partial"
+    unfinished=()
+    say "the CUDA libraries are in $libtorch/nvidia"
+  fi
+fi
+
+if [ "$need_nvcc" = yes ]; then
+  lock_cache
+  if ! [ -d "$nvcc_folder" ]; then
+    did_something=yes
+    partial=$nvcc_folder.partial
+    rm -rf -- "$partial"
+    unfinished=("$partial")
+    fetch "$partial" "nvcc 13.0 (about 100 MB)" "${nvcc_wheels[@]}"
+    # nvcc looks for its libraries in lib64, the wheels have lib.
+    ln -s lib "$partial/nvidia/cu13/lib64"
+    mv -T -- "$partial" "$nvcc_folder"
+    unfinished=()
+    say "nvcc is in $nvcc_folder/nvidia/cu13/bin"
+  fi
+fi
+
+# --- peers -----------------------------------------------------------------------------------
+
+if [ "$need_peers" = yes ]; then
+  lock_cache
+  if ! { [ -f "$peers_note" ] && [ -x "$(cat "$peers_note")" ]; }; then
+    did_something=yes
+    # Made where it stays, because an environment cannot be moved; the note says that it is whole.
+    rm -rf -- "$peers" "$peers_note"
+    unfinished=("$peers")
+    new_log
+    run python3 -m venv "$peers" || fail "cannot make a Python environment in $peers: $(reason)"
+    say "downloading ${peer_packages[*]} (about 3 GB)"
+    if ! run "$peers/bin/python" -m pip install --quiet --no-input --disable-pip-version-check \
+      --retries 2 --timeout 30 "${peer_packages[@]}"; then
+      fail "cannot download ${peer_packages[*]}: $(reason)"
+    fi
+    printf '%s\n' "$peers/bin/python" >"$peers_note.partial"
+    mv -- "$peers_note.partial" "$peers_note"
+    unfinished=()
+    say "the peers' Python is $peers/bin/python"
+  fi
+fi
+
+if [ "$did_something" = yes ]; then say "done"; else say "nothing to do, all is there"; fi
