@@ -25,6 +25,8 @@ struct OpParameters {
   Region box;                       ///< random_resized_crop, resize, center_crop: what is read
   std::array<float, 4> values{};    ///< factors, in the order the operation documents
   std::array<std::uint8_t, 4> order{0, 1, 2, 3};  ///< color_jitter: order of its four parts
+
+  bool operator==(const OpParameters&) const = default;
 };
 
 /// One operation of an augmentation chain.

@@ -38,6 +38,8 @@ struct AugmentConfig {
 /// The drawn parameters of one view of one image, an entry an operation.
 struct ViewParameters {
   std::vector<OpParameters> ops;
+
+  bool operator==(const ViewParameters&) const = default;
 };
 
 /// Turns decoded images into views. Stateless and thread-safe.
