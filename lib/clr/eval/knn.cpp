@@ -104,8 +104,7 @@ void check(const torch::Tensor& features, const torch::Tensor& labels, std::int6
               "knn: features ", features.sizes(), ", labels ", labels.sizes(), " ",
               torch::toString(labels.scalar_type()));
   TORCH_CHECK(features.size(0) <= std::numeric_limits<std::uint32_t>::max(), "knn: too many rows");
-  TORCH_CHECK(labels.min().item<std::int64_t>() >= 0 &&
-                  labels.max().item<std::int64_t>() < classes,
+  TORCH_CHECK(labels.min().item<std::int64_t>() >= 0 && labels.max().item<std::int64_t>() < classes,
               "knn: labels outside [0, ", classes, ")");
 }
 

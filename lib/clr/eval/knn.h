@@ -30,7 +30,7 @@ struct KnnConfig {
 struct KnnResult {
   std::int64_t k = 0;  ///< as asked for; at most the number of training images is used
   KnnWeighting weighting = KnnWeighting::majority;
-  double top1 = 0.0;   ///< fraction
+  double top1 = 0.0;  ///< fraction
 };
 
 /// Cosine k-nearest-neighbour accuracy for a whole grid of k and weightings in one pass.

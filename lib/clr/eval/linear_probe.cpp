@@ -32,7 +32,8 @@ struct Scaling {
 };
 
 Scaling measure_scaling(const torch::Tensor& x, bool standardize) {
-  if (!standardize) return {at::zeros({x.size(1)}, x.options()), at::ones({x.size(1)}, x.options())};
+  if (!standardize)
+    return {at::zeros({x.size(1)}, x.options()), at::ones({x.size(1)}, x.options())};
   const torch::Tensor mean = x.mean(0);
   torch::Tensor squares = at::zeros_like(mean);
   for (std::int64_t begin = 0; begin < x.size(0); begin += kBlockRows) {
@@ -141,8 +142,8 @@ LinearHead fold(const Parameters& parameters, const Scaling& scaling) {
   return {weight.to(torch::kFloat32), bias.to(torch::kFloat32)};
 }
 
-double accuracy(const Parameters& parameters, const Scaling& scaling,
-                const torch::Tensor& features, const torch::Tensor& labels) {
+double accuracy(const Parameters& parameters, const Scaling& scaling, const torch::Tensor& features,
+                const torch::Tensor& labels) {
   return top_k_accuracy(predict_probabilities(fold(parameters, scaling), features), labels, 1);
 }
 
@@ -151,8 +152,8 @@ std::vector<std::pair<double, double>> search_l2(const torch::Tensor& features,
                                                  const torch::Tensor& labels, std::int64_t classes,
                                                  const ProbeConfig& config, std::uint64_t seed) {
   const auto* first_label = labels.const_data_ptr<std::int64_t>();
-  const Split split = stratified_split({first_label, first_label + labels.size(0)},
-                                       config.validation, seed);
+  const Split split =
+      stratified_split({first_label, first_label + labels.size(0)}, config.validation, seed);
   if (split.second.empty()) {
     throw Error(ErrorKind::data,
                 "probe: expected a class with two or more training images, to hold one out and "
@@ -202,9 +203,9 @@ ProbeFit fit_linear_probe(const torch::Tensor& features, const torch::Tensor& la
   if (config.l2.automatic) {
     fit.tried = search_l2(features, own_labels, classes, config, seed);
     // The first of equals, which is the largest l2.
-    fit.l2 = std::max_element(fit.tried.begin(), fit.tried.end(),
-                              [](const auto& a, const auto& b) { return a.second < b.second; })
-                 ->first;
+    fit.l2 = std::max_element(fit.tried.begin(), fit.tried.end(), [](const auto& a, const auto& b) {
+               return a.second < b.second;
+             })->first;
   }
   const Rows rows(features, own_labels, config.standardize);
   Parameters parameters(classes, features.size(1));

@@ -166,9 +166,8 @@ void require_openssl(int result) {
 }  // namespace
 
 Sha256::Sha256() : context_(std::make_unique<Context>()) {
-  require_openssl(context_->handle == nullptr
-                      ? 0
-                      : EVP_DigestInit_ex(context_->handle, EVP_sha256(), nullptr));
+  require_openssl(
+      context_->handle == nullptr ? 0 : EVP_DigestInit_ex(context_->handle, EVP_sha256(), nullptr));
 }
 
 Sha256::~Sha256() = default;

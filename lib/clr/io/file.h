@@ -71,7 +71,6 @@ class Sha256 {
 std::string sha256_hex(std::string_view bytes);
 
 /// Digest of a file's content, read in pieces. Throws Error{kind} as read_file does.
-std::string sha256_file(const std::filesystem::path& path,
-                        ErrorKind kind = ErrorKind::checkpoint);
+std::string sha256_file(const std::filesystem::path& path, ErrorKind kind = ErrorKind::checkpoint);
 
 }  // namespace clr

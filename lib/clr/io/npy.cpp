@@ -20,7 +20,8 @@
 namespace clr {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "values are stored as they lie in memory");
+static_assert(std::endian::native == std::endian::little,
+              "values are stored as they lie in memory");
 
 constexpr std::string_view kMagic("\x93NUMPY", 6);
 constexpr std::size_t kAlignment = 64;
@@ -173,8 +174,8 @@ std::string make_header(const torch::Tensor& tensor) {
     shape += (i == 0 ? "" : ", ") + std::to_string(tensor.size(i));
   }
   if (tensor.dim() == 1) shape += ",";
-  std::string text = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}",
-                                 dtype->name, shape);
+  std::string text =
+      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", dtype->name, shape);
   if (tensor.dim() > 0) text.append(kGrowthDigits - std::to_string(tensor.size(0)).size(), ' ');
   const std::size_t fixed = kMagic.size() + 4;
   text.append(kAlignment - (fixed + text.size() + 1) % kAlignment, ' ');

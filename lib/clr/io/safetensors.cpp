@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <functional>
 #include <limits>
 #include <set>
 #include <string_view>
@@ -21,7 +20,8 @@
 namespace clr {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "values are stored as they lie in memory");
+static_assert(std::endian::native == std::endian::little,
+              "values are stored as they lie in memory");
 
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kMaxHeader = 100'000'000;
@@ -56,14 +56,14 @@ std::size_t rank_of(torch::ScalarType type) {
 
 // ---------------------------------------------------------------------------------------- writing
 
-using Sink = std::function<void(const void*, std::size_t)>;
+struct Item {
+  std::size_t rank;
+  const std::string* name;
+  const torch::Tensor* tensor;
+};
 
-void serialize(const SafeTensors& content, const Sink& sink) {
-  struct Item {
-    std::size_t rank;
-    const std::string* name;
-    const torch::Tensor* tensor;
-  };
+/// The tensors in the order of the file.
+std::vector<Item> sorted_items(const SafeTensors& content) {
   std::vector<Item> items;
   for (const auto& [name, tensor] : content.tensors) {
     TORCH_CHECK(tensor.defined(), "safetensors: tensor ", name, " is undefined");
@@ -73,7 +73,11 @@ void serialize(const SafeTensors& content, const Sink& sink) {
   std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) {
     return a.rank != b.rank ? a.rank < b.rank : *a.name < *b.name;
   });
+  return items;
+}
 
+/// The header's text, padded.
+std::string make_header(const SafeTensors& content, const std::vector<Item>& items) {
   Json header = Json::object();
   if (!content.metadata.empty()) {
     Json metadata = Json::object();
@@ -96,14 +100,7 @@ void serialize(const SafeTensors& content, const Sink& sink) {
   std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
   text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
   TORCH_CHECK(text.size() <= kMaxHeader, "safetensors: header of ", text.size(), " bytes");
-
-  const std::uint64_t length = text.size();
-  sink(&length, sizeof length);
-  sink(text.data(), text.size());
-  for (const Item& item : items) {
-    const torch::Tensor plain = item.tensor->detach().to(torch::kCPU).contiguous();
-    sink(plain.const_data_ptr(), plain.nbytes());
-  }
+  return text;
 }
 
 // ---------------------------------------------------------------------------------------- reading
@@ -174,7 +171,8 @@ class Reader {
     buffer_begin_ = kLengthBytes + length;
     std::string text(length, '\0');
     read(text.data(), length);
-    if (text.empty() || text[0] != '{') fail("not a safetensors file: the header is no JSON object");
+    if (text.empty() || text[0] != '{')
+      fail("not a safetensors file: the header is no JSON object");
     const Json header = parse(text);
     for (const auto& [name, value] : header.items()) {
       if (name == kMetadata) {
@@ -222,8 +220,8 @@ class Reader {
 
     const Json& shape = value["shape"];
     if (!shape.is_array() || shape.size() > kMaxRank) {
-      wrong(fmt::format("shape: expected a list of at most {} sizes, got {}", kMaxRank,
-                        show(shape)));
+      wrong(
+          fmt::format("shape: expected a list of at most {} sizes, got {}", kMaxRank, show(shape)));
     }
     // Strides are products too, so sizes of 0 must not hide an overflow of the others.
     std::uint64_t elements = 1;
@@ -292,15 +290,17 @@ torch::Tensor SafeTensors::find(const std::string& name) const {
 }
 
 void write_safetensors(const std::filesystem::path& path, const SafeTensors& content) {
+  const std::vector<Item> items = sorted_items(content);
+  const std::string header = make_header(content, items);
+  const std::uint64_t length = header.size();
   DurableFile file(path);
-  serialize(content, [&](const void* data, std::size_t size) { file.write(data, size); });
+  file.write(&length, sizeof length);
+  file.write(header);
+  for (const Item& item : items) {
+    const torch::Tensor plain = item.tensor->detach().to(torch::kCPU).contiguous();
+    file.write(plain.const_data_ptr(), plain.nbytes());
+  }
   file.commit();
-}
-
-std::string sha256_safetensors(const SafeTensors& content) {
-  Sha256 hash;
-  serialize(content, [&](const void* data, std::size_t size) { hash.update(data, size); });
-  return hash.hex();
 }
 
 SafeTensors read_safetensors(const std::filesystem::path& path) {

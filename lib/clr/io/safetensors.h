@@ -45,11 +45,6 @@ struct SafeTensorsHeader {
 /// Source:  huggingface/safetensors, README "Format".
 void write_safetensors(const std::filesystem::path& path, const SafeTensors& content);
 
-/// SHA-256 of the file that write_safetensors would write.
-///
-/// Throws:  c10::Error as write_safetensors.
-std::string sha256_safetensors(const SafeTensors& content);
-
 /// Reads a file strictly: header at most 100 MB, offsets that cover the buffer without holes or
 /// overlaps, known dtypes, no duplicate names.
 ///

@@ -69,8 +69,7 @@ std::string host_name() {
 
 }  // namespace
 
-TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& folder,
-                                     std::int64_t first_step) {
+TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& folder, std::int64_t first_step) {
   const double now = seconds_since_1970();
   const std::string host = host_name();
   auto stamp = static_cast<std::int64_t>(now);
