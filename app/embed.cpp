@@ -83,6 +83,7 @@ void run(const EmbedOptions& options) {
   make_output_folder(folder);
   const FeatureExtractor extractor(options.features);
   const std::shared_ptr<const Dataset> dataset = open_dataset(options.data, extractor.config().data);
+  extractor.log_assumptions();
   const Features features = extractor.extract(dataset, "embedding");
   if (kind == ".npy") {
     write_npy(output, features.values);

@@ -75,6 +75,10 @@ FeatureExtractor::FeatureExtractor(const FeatureOptions& options)
   if (model_.projector) place_module(*model_.projector, device_, channels_last);
 }
 
+void FeatureExtractor::log_assumptions() const {
+  if (!source_.note.empty()) log_info("{}", source_.note);
+}
+
 Features FeatureExtractor::extract(std::shared_ptr<const Dataset> dataset,
                                    const std::string& title) const {
   LoaderOptions options;

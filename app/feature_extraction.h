@@ -36,6 +36,9 @@ class FeatureExtractor {
   /// Features of a whole set; images are seen through the evaluation transform.
   Features extract(std::shared_ptr<const Dataset> dataset, const std::string& title) const;
 
+  /// Says what had to be assumed about the checkpoint, if anything.
+  void log_assumptions() const;
+
   const EvalConfig& config() const { return config_; }
   const ModelSource& source() const { return source_; }
   const c10::Device& device() const { return device_; }

@@ -101,6 +101,7 @@ class LinearEvaluation {
       for (const auto& name : data_.held_out_names) text += name + "\n";
       write_file_durably(out / "holdout.txt", text);
     }
+    extractor_.log_assumptions();
     const std::string sha_before = extractor_.encoder_sha256();
     train_.features = extractor_.extract(data_.train, "train features");
     train_.labels = labels_of(train_.features, data_.train_labels);

@@ -130,16 +130,17 @@ void run(PretrainOptions options) {
   make_output_folder(options.out);
   add_log_file(fs::path(options.out) / "log.txt");
   write_file_durably(fs::path(options.out) / "config.json", dump_value(config).dump(2) + "\n");
-  print_plan(plan, config);
 
-  TrainerOptions trainer;
-  trainer.out = options.out;
-  trainer.device = device;
-  trainer.loader_threads = options.compute.loader_threads(device.is_cuda());
-  trainer.init = options.init;
-  trainer.resume = options.resume;
+  TrainerOptions trainer_options;
+  trainer_options.out = options.out;
+  trainer_options.device = device;
+  trainer_options.loader_threads = options.compute.loader_threads(device.is_cuda());
+  trainer_options.init = options.init;
+  trainer_options.resume = options.resume;
   catch_stop_signals();
-  const TrainResult result = train(config, dataset, trainer);
+  Trainer trainer(config, dataset, trainer_options);
+  print_plan(plan, config);
+  const TrainResult result = trainer.run();
 
   Json json = {{"run", options.out},
                {"epochs", result.epochs},

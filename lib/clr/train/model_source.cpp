@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "clr/core/log.h"
 #include "clr/core/rng.h"
 #include "clr/io/file.h"
 #include "clr/train/checkpoint.h"
@@ -47,9 +46,9 @@ void describe_by_tensors(ModelSource& source) {
   const bool cifar = encoder.options.value("stem", "") == "cifar";
   source.augment = dump_value(cifar ? make_evaluation_augment(32, 32, Json())
                                     : make_evaluation_augment(256, 224, imagenet_normalization()));
-  log_info("{}: no configuration inside; its tensors are a {} with the {} stem, width {}",
-           source.name, encoder.type, encoder.options.value("stem", ""),
-           encoder.options.value("width", 1.0));
+  source.note = fmt::format("{}: no configuration inside; its tensors are a {} with the {} stem, width {}",
+                            source.name, encoder.type, encoder.options.value("stem", ""),
+                            encoder.options.value("width", 1.0));
 }
 
 void open_file(ModelSource& source, const fs::path& path) {

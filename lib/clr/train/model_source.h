@@ -22,6 +22,7 @@ struct ModelSource {
   std::optional<MlpHeadConfig> projector;
   SafeTensors weights;                           ///< no tensors: random weights
   bool random = false;
+  std::string note;                              ///< what was assumed, for people; empty: nothing
   std::optional<std::filesystem::path> run;      ///< the run folder that it belongs to
 };
 

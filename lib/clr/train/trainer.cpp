@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "clr/core/autocast.h"
+#include "clr/core/device.h"
 #include "clr/core/log.h"
 #include "clr/core/progress.h"
 #include "clr/core/stop.h"
@@ -59,10 +60,12 @@ std::vector<OptimizerGroup> optimizer_groups(Method& method, bool exclude_norm_a
   return groups;
 }
 
-class Trainer {
+}  // namespace
+
+class Trainer::Loop {
  public:
-  Trainer(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
-          const TrainerOptions& options)
+  Loop(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
+       const TrainerOptions& options)
       : config_(config),
         options_(options),
         dataset_(std::move(dataset)),
@@ -331,8 +334,6 @@ class Trainer {
   std::int64_t checkpoint_step_ = -1;
 };
 
-}  // namespace
-
 RunConfig resolve_automatic(RunConfig config, const torch::Device& device) {
   TrainConfig& train = config.train;
   if (train.precision == Precision::automatic) {
@@ -418,9 +419,12 @@ std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size)
   return steps;
 }
 
-TrainResult train(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
-                  const TrainerOptions& options) {
-  return Trainer(config, std::move(dataset), options).run();
-}
+Trainer::Trainer(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
+                 const TrainerOptions& options)
+    : loop_(std::make_unique<Loop>(config, std::move(dataset), options)) {}
+
+Trainer::~Trainer() = default;
+
+TrainResult Trainer::run() { return loop_->run(); }
 
 }  // namespace clr

@@ -59,10 +59,22 @@ std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size)
 
 /// Runs a configuration to its end: epochs become metrics.jsonl and checkpoints in options.out.
 ///
-/// Deterministic: stopping and resuming anywhere gives the same bytes. `config` is resolved.
-/// Throws:  Error{stopped} after a signal, with everything saved; Error{diverged} for a loss that is not
-///          finite; Error{data}, Error{output}, Error{checkpoint} as they come.
-TrainResult train(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
-                  const TrainerOptions& options);
+/// Deterministic: stopping and resuming anywhere gives the same bytes.
+class Trainer {
+ public:
+  /// Builds everything, and finds every fault that can be found before the first step. `config` is resolved.
+  /// Throws:  Error{config}, Error{checkpoint}, Error{output}.
+  Trainer(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
+          const TrainerOptions& options);
+  ~Trainer();
+
+  /// Throws:  Error{stopped} after a signal, with everything saved; Error{diverged} for a loss that is not
+  ///          finite; Error{data}, Error{output} as they come.
+  TrainResult run();
+
+ private:
+  class Loop;
+  std::unique_ptr<Loop> loop_;
+};
 
 }  // namespace clr
