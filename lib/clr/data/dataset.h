@@ -64,6 +64,9 @@ class Dataset {
   /// A name that people recognise: the path relative to the root of the set.
   virtual std::string name(std::int64_t index) const = 0;
 
+  /// Where the image can be found, for messages: its full path.
+  virtual std::string location(std::int64_t index) const { return name(index); }
+
   /// Class names, by class number; empty for unlabelled data.
   virtual const std::vector<std::string>& classes() const = 0;
 
@@ -73,14 +76,31 @@ class Dataset {
   bool labelled() const { return !classes().empty(); }
 };
 
-/// Opens what PATH names: an image folder (labelled, flat or nested), a CIFAR-10/100 binary folder or its
-/// tar, or a .csv, .tsv or .jsonl list file.
+/// Opens what PATH names:
+/// - a folder of images: subfolders that hold images (at any depth) are classes, numbered in byte
+///   order of their names; without such subfolders, or with data.labels = none, it is unlabelled.
+///   Images are in torchvision's order: by folder, then by name. Hidden entries are left out, links
+///   are followed;
+/// - an image file: a set of one;
+/// - a CIFAR-10 or CIFAR-100 binary folder, or the .tar or .tar.gz of one: the training images
+///   (`PATH#test`: the test images), with CIFAR-100's fine labels; or one .bin file, that file alone;
+/// - a list, .csv, .tsv or .jsonl: `path[,label]`, paths relative to the list's folder, an optional
+///   first line `path,label`; classes are numbered in byte order of the labels.
 ///
-/// Throws:  Error{data}: nothing there, not readable, no image in it, train/ and test/ given as one set.
+/// Throws:  Error{data}: nothing there, not readable, no image in it, a class folder without images,
+///          images beside class folders, train/ and test/ given as one set, a damaged list or CIFAR file
+///          (with line or record).
 std::unique_ptr<Dataset> open_dataset(const std::filesystem::path& path, const DataConfig& config);
 
 /// Some images of another set, in the given order; labels and classes stay as they are.
+///
+/// Throws:  std::out_of_range for an index that `base` does not have.
 std::unique_ptr<Dataset> make_subset(std::shared_ptr<const Dataset> base,
                                      std::vector<std::int64_t> indices);
+
+/// For each class of `test` the number of the class of `train` with the same name.
+///
+/// Throws:  Error{data} naming the first class that `train` lacks, or if either has no labels.
+std::vector<std::int64_t> match_classes(const Dataset& train, const Dataset& test);
 
 }  // namespace clr

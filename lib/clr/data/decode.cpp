@@ -14,6 +14,7 @@ namespace clr {
 namespace {
 
 constexpr int kMostSide = 65'500;
+constexpr std::size_t kMostBytes = 2'000'000'000;  // codecs count in int
 
 void check_size(Size size, const DecodeRequest& request) {
   if (size.width > kMostSide || size.height > kMostSide) {
@@ -28,6 +29,7 @@ void check_size(Size size, const DecodeRequest& request) {
 
 ImageFormat known_format(std::span<const std::uint8_t> bytes) {
   if (bytes.empty()) throw Error(ErrorKind::data, "expected an image, got an empty file");
+  if (bytes.size() > kMostBytes) throw Error(ErrorKind::data, "expected an image, got a file above 2 GB");
   const ImageFormat format = sniff(bytes);
   if (format == ImageFormat::unknown) {
     throw Error(ErrorKind::data, "expected an image (JPEG, PNG, BMP, WebP, TIFF or PNM), got something else");

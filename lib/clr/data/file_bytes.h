@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace clr {
+
+/// The whole content of a regular file of at most 2 GB.
+///
+/// Throws:  Error{data} "PATH: cannot be read: REASON".
+std::vector<std::uint8_t> read_bytes(const std::string& path);
+
+/// The first `count` bytes of a regular file, fewer where it is shorter. Throws as read_bytes().
+std::vector<std::uint8_t> read_first_bytes(const std::string& path, std::size_t count);
+
+}  // namespace clr
