@@ -95,7 +95,8 @@ class Method : public torch::nn::Module {
   /// The projection head that is exported with it; null when there is none.
   virtual MlpHead* projector() { return nullptr; }
 
-  /// Freezes (or thaws) batch norm's running statistics, for passes that must not count.
+  /// Freezes (or thaws) batch norm's running statistics (model/batch_norm.h), for passes that must not
+  /// count. Training mode still normalises by the batch.
   void freeze_running_statistics(bool frozen);
 };
 

@@ -2,14 +2,16 @@
 #pragma once
 
 #include <torch/nn/module.h>
-#include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/types.h>
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "clr/config/fields.h"
+#include "clr/model/batch_norm.h"
 
 namespace clr {
 
@@ -34,9 +36,10 @@ struct MlpHeadConfig {
   }
 };
 
-/// Projection head g: linear layers with ReLU between them.
+/// Projection head g: linear layers, each with its batch norm if any, and ReLU between them.
 ///
-/// Parameter names: linear1.weight, bn1.weight, linear2.weight, ...
+/// Names: linear1.weight, bn1.weight, linear2.weight, ... The linear layers start as torch.nn.Linear
+/// does.
 class MlpHead : public torch::nn::Module {
  public:
   MlpHead(std::int64_t input, const MlpHeadConfig& config);
@@ -46,6 +49,9 @@ class MlpHead : public torch::nn::Module {
 
   /// The output of the first `layers` layers with their batch norm and ReLU, as SimCLR v2 fine-tunes
   /// from; layers = 0 is the input, all of them equals forward().
+  ///
+  /// Shapes:  h [N, input] -> [N, input], [N, hidden] or [N, output].
+  /// Throws:  c10::Error for layers below 0 or above the head's.
   torch::Tensor forward_to(const torch::Tensor& h, std::int64_t layers);
 
   std::int64_t output_dim() const { return output_dim_; }
@@ -54,7 +60,7 @@ class MlpHead : public torch::nn::Module {
   MlpHeadConfig config_;
   std::int64_t output_dim_;
   std::vector<torch::nn::Linear> linears_;
-  std::vector<torch::nn::BatchNorm1d> norms_;
+  std::vector<std::shared_ptr<BatchNorm>> norms_;  ///< null where a layer has none
 };
 
 }  // namespace clr

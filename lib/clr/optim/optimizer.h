@@ -3,6 +3,7 @@
 
 #include <torch/types.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -53,14 +54,15 @@ class Optimizer {
  public:
   virtual ~Optimizer() = default;
 
-  /// One step. learning_rate: after scaling and schedule; `base_learning_rate`: after scaling alone, for
-  /// groups with constant_lr.
+  /// One step; gradients are left as they are. learning_rate: after scaling and schedule;
+  /// base_learning_rate: after scaling alone, for groups with constant_lr.
   virtual void step(double learning_rate, double base_learning_rate) = 0;
 
   /// Sets all gradients to none.
   virtual void zero_grad() = 0;
 
-  /// State as named tensors that share memory with it (empty before the first step where it is made then).
+  /// State as named tensors that share memory with it: a name for each kind and parameter, such as
+  /// `momentum.encoder.conv1.weight`. Complete from the start.
   virtual NamedTensors state() const = 0;
 
   /// Takes a state() of an optimiser of the same kind over the same parameters.

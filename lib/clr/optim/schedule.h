@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -32,7 +33,11 @@ struct ScheduleConfig {
 
 /// The factor of the learning rate at a step, as a pure function: per step, warm-up then shape.
 ///
-/// Units:   step in [0, total_steps). Warm-up: start + (1 - start) * step / warmup_steps, and 1 at the first step after it. Cosine over the rest: final + (1 - final) * (1 + cos(pi * t)) / 2, t = (step - warmup_steps) / (total_steps - warmup_steps), so `final` would be reached at total_steps.
+/// Units:   step in [0, total_steps). Warm-up of round(warmup_epochs * steps_per_epoch) steps:
+///          start + (1 - start) * step / warmup_steps, and 1 at the first step after it. Cosine over
+///          the rest: final + (1 - final) * (1 + cos(pi * t)) / 2 with
+///          t = (step - warmup_steps) / (total_steps - warmup_steps), so that `final` would be reached
+///          at total_steps. Step: gamma to the number of milestones passed, in epochs from step 0.
 double schedule_factor(const ScheduleConfig& config, std::int64_t step, std::int64_t total_steps,
                        std::int64_t steps_per_epoch);
 

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clr/method/method.h"
+
+namespace clr {
+
+// Every method, in the order in which they are listed to people.
+#define CLR_METHODS(X) X(simclr)
+
+#define CLR_DECLARE(name) MethodEntry name##_method();
+CLR_METHODS(CLR_DECLARE)
+#undef CLR_DECLARE
+
+const MethodRegistry& methods() {
+#define CLR_LIST(name) name##_method(),
+  static const MethodRegistry registry({CLR_METHODS(CLR_LIST)});
+#undef CLR_LIST
+  return registry;
+}
+
+}  // namespace clr
