@@ -58,7 +58,10 @@ fs::path write_checkpoint(const fs::path& run, std::int64_t step, const Checkpoi
       files[name] = {{"bytes", fs::file_size(temporary / name)},
                      {"sha256", sha256_file(temporary / name)}};
     }
-    const Json manifest = {{"format", 1}, {"step", step}, {"files", std::move(files)}};
+    const Json manifest = {{"format", 1},
+                           {"step", step},
+                           {"metrics_bytes", content.metrics_bytes},
+                           {"files", std::move(files)}};
     write_file_durably(temporary / "manifest.json", manifest.dump(2) + "\n");
   } catch (const Error&) {
     fs::remove_all(temporary, error);
@@ -120,7 +123,10 @@ std::optional<fs::path> newest_good_checkpoint(const fs::path& run) {
 }
 
 Checkpoint read_checkpoint(const fs::path& folder) {
-  return {read_safetensors(folder / kFiles[0]), read_safetensors(folder / kFiles[1])};
+  const fs::path path = folder / "manifest.json";
+  const Json manifest = parse_json(read_file(path, ErrorKind::checkpoint), path.string());
+  return {read_safetensors(folder / kFiles[0]), read_safetensors(folder / kFiles[1]),
+          manifest.value("metrics_bytes", std::int64_t{0})};
 }
 
 }  // namespace clr

@@ -14,6 +14,7 @@ namespace clr {
 struct Checkpoint {
   SafeTensors model;
   SafeTensors state;
+  std::int64_t metrics_bytes = 0;  ///< length of metrics.jsonl when it was written
 };
 
 /// Writes RUN/checkpoints/step_NNNNNNNN, complete or not at all, points `latest` at it, and removes all but the newest

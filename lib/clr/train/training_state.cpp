@@ -90,11 +90,11 @@ Checkpoint make_checkpoint(const Method& method, const Optimizer& optimizer,
   const Json trainer = {{"step", state.step},
                         {"epoch", state.epoch},
                         {"step_in_epoch", state.step_in_epoch},
-                        {"metrics_bytes", state.metrics_bytes},
                         {"last_epoch_loss", state.last_epoch_loss},
                         {"bad", std::move(bad)}};
   content.model.metadata = {{"format", "pt"}, {"clr.config", config_json}, {"clr.data", data_fingerprint}};
   content.state.metadata = {{"clr.trainer", trainer.dump()}};
+  content.metrics_bytes = state.metrics_bytes;
   return content;
 }
 
@@ -111,6 +111,7 @@ TrainingState restore_checkpoint(const Checkpoint& content, const std::string& w
     copy_into(target, source, name, where);
   }
   TrainingState state;
+  state.metrics_bytes = content.metrics_bytes;
   NamedTensors optimizer_state;
   for (const auto& [name, tensor] : content.state.tensors) {
     if (name.starts_with("optimizer.")) optimizer_state.emplace_back(name.substr(10), tensor);
@@ -129,7 +130,6 @@ TrainingState restore_checkpoint(const Checkpoint& content, const std::string& w
     state.step = trainer.at("step").get<std::int64_t>();
     state.epoch = trainer.at("epoch").get<std::int64_t>();
     state.step_in_epoch = trainer.at("step_in_epoch").get<std::int64_t>();
-    state.metrics_bytes = trainer.at("metrics_bytes").get<std::int64_t>();
     state.last_epoch_loss = trainer.at("last_epoch_loss").get<double>();
     for (const Json& item : trainer.at("bad")) {
       const auto index = item.at("index").get<std::int64_t>();

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A run that is stopped five times at random steps, and goes on with other numbers of loader threads, ends with the
+# bytes of one that was never stopped.
+# shellcheck source=test/support/cli.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../support/cli.sh"
+cd "$scratch" || exit 1
+
+make_set set 3 40
+# 7 steps an epoch, 84 in all; a row of metrics each.
+run() { # OUT THREADS ARGUMENTS...
+  local out=$1 threads=$2
+  shift 2
+  "$CLR" pretrain --config simclr_smoke --data set --device cpu --out "$out" --threads "$threads" --quiet \
+    --set train.epochs=12 --set train.batch_size=16 --set encoder.width=0.25 --set train.knn_every_epochs=4 \
+    --set train.compute_threads=1 --set schedule.warmup_epochs=1 "$@"
+}
+
+check "the unbroken run" run whole 1
+
+threads=(1 2 3 1 2 3)
+stops=0
+for attempt in 1 2 3 4 5; do
+  target=$((attempt * 14 + RANDOM % 7))
+  flag=()
+  [ -d broken ] && flag=(--resume)
+  run broken "${threads[attempt]}" ${flag[@]+"${flag[@]}"} 2>stderr &
+  pid=$!
+  while kill -0 "$pid" 2>/dev/null; do
+    [ "$(cat broken/metrics.jsonl 2>/dev/null | wc -l)" -ge "$target" ] && kill -TERM "$pid" && break
+    sleep 0.005
+  done
+  wait "$pid" && continue
+  stops=$((stops + 1))
+done
+echo "stopped $stops times"
+check "stopped at least three times" test "$stops" -ge 3
+check "the last stretch" run broken 2 --resume
+
+last=$(cat whole/checkpoints/latest)
+for file in model.safetensors state.safetensors; do
+  check "$file is equal to the byte" cmp "whole/checkpoints/$last/$file" "broken/checkpoints/$last/$file"
+done
+strip() { sed -E 's/"(time|images_per_s|data_wait)":[^,}]*,?//g' "$1/metrics.jsonl"; }
+strip whole >whole.txt
+strip broken >broken.txt
+check "metrics.jsonl is equal but for times" cmp whole.txt broken.txt
+check "a row a step and an epoch" test "$(wc -l <whole.txt)" -eq $((84 + 12))
+
+# Killed without warning: rows from after the checkpoint are dropped and made again.
+run killed 1 &
+pid=$!
+while [ "$(cat killed/metrics.jsonl 2>/dev/null | wc -l)" -lt 30 ] && kill -0 "$pid" 2>/dev/null; do sleep 0.005; done
+kill -9 "$pid" 2>/dev/null
+wait "$pid" 2>/dev/null
+check "after kill -9" run killed 3 --resume
+strip killed >killed.txt
+check "metrics.jsonl after kill -9" cmp whole.txt killed.txt
+check "model after kill -9" cmp "whole/checkpoints/$last/model.safetensors" "killed/checkpoints/$last/model.safetensors"
+
+# A damaged newest checkpoint: the one before it is taken, with a warning.
+cp -r whole damaged
+rm -r damaged/result.json
+newest=$(cat damaged/checkpoints/latest)
+head -c 100 "whole/checkpoints/$newest/model.safetensors" >"damaged/checkpoints/$newest/model.safetensors"
+"$CLR" pretrain --config damaged/config.json --data set --device cpu --out damaged --resume 2>stderr
+check "goes on from the older checkpoint" grep -q "passed over" stderr
+check "and ends with the same bytes" cmp "whole/checkpoints/$last/model.safetensors" "damaged/checkpoints/$last/model.safetensors"
+
+finish

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What people ask for most often answers without being noticed: generous bounds here, the figures are in docs/cli.md.
+# shellcheck source=test/support/cli.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../support/cli.sh"
+cd "$scratch" || exit 1
+
+check "--help prints to standard output" grep -q "pretrain" <("$CLR" --help)
+check "a command's help" grep -q -- "--dry-run" <("$CLR" pretrain --help)
+check "what is not built is not offered" test -z "$("$CLR" --help | grep -E 'finetune|bench|report')"
+check "the version names LibTorch" grep -q "LibTorch 2.11" <("$CLR" --version)
+check "presets are listed" grep -q "simclr_cifar10_tiny" <("$CLR" config --list)
+check "--list --json" grep -q '"presets"' <("$CLR" config --list --json)
+root=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")/../..")
+check "configs/schema.json is what --schema prints" cmp "$root/configs/schema.json" <("$CLR" config --schema)
+check "docs/config.md is what --markdown prints" cmp "$root/docs/config.md" <("$CLR" config --markdown)
+while read -r _ name _; do
+  check "preset $name" "$CLR" config --check "$name" --quiet
+  check "preset $name resolves to a file that runs" "$CLR" config --check <("$CLR" config --dump "$name") --quiet
+done < <("$CLR" config --list)
+
+make_set set 2 12
+"$CLR" pretrain --config simclr_smoke --data set --device cpu --out run --dry-run --json >plan.json 2>plan.txt
+check "a dry run says what it would do" grep -q "effective learning rate" plan.txt
+check "and as JSON" grep -q '"estimated_peak_memory_bytes"' plan.json
+check "and leaves nothing behind" test ! -e run
+
+"$CLR" pretrain --config simclr_smoke --data set --device cpu --out run --json --quiet >result.json 2>stderr
+check "--quiet is quiet" test ! -s stderr
+for key in run epochs steps loss images_per_s seconds checkpoint; do
+  check "pretrain --json: $key" grep -q "\"$key\"" result.json
+done
+check "the stored configuration repeats the run" "$CLR" pretrain --config run/config.json --data set --device cpu --out again --quiet
+check "to the byte" cmp "run/checkpoints/$(cat run/checkpoints/latest)/state.safetensors" "again/checkpoints/$(cat again/checkpoints/latest)/state.safetensors"
+
+"$CLR" linear-eval --checkpoint run --train set --holdout 0.25 --json --quiet >result.json
+for key in protocol top1 top5 ci95 knn encoder_sha256 train_images test_images seconds; do
+  check "linear-eval --json: $key" grep -q "\"$key\"" result.json
+done
+for file in result.json predictions.csv head.safetensors holdout.txt config.json; do
+  check "linear-eval writes $file" test -s "run/linear_eval/$file"
+done
+"$CLR" linear-eval --checkpoint random:run --train set --test set --per-class 4 --seeds 3 --layer projection --out draws --json --quiet >result.json
+check "--seeds writes each draw" test -s draws/seed_2/result.json
+check "and their spread" grep -q '"deviation"' draws/result.json
+
+for kind in npy csv safetensors; do
+  check "embed to $kind" "$CLR" embed --checkpoint run --data set --output "f.$kind" --quiet
+done
+check "the index has a row an image" test "$(wc -l <f.index.csv)" -eq 25
+check "the table too" test "$(wc -l <f.csv)" -eq 25
+finish
