@@ -100,7 +100,7 @@ Batch BatchBuffer::finish(std::int64_t epoch, std::int64_t step) {
   for (Group& group : groups_) {
     if (indices.size() < results_.size()) close_up(group);
     batch.groups.push_back(shaped(group, static_cast<std::int64_t>(indices.size())));
-    group.storage = {};
+    group.storage = torch::Tensor();
   }
   batch.indices = integers(indices);
   batch.labels = integers(labels);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# What people ask for most often answers without being noticed: generous bounds here, the figures are in docs/cli.md.
+# What the commands print and write, command by command.
 # shellcheck source=test/support/cli.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../support/cli.sh"
 cd "$scratch" || exit 1
