@@ -1,0 +1,120 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# clr against plain PyTorch on the same job (configs/pretrain/simclr_cifar10_tiny.json).
+set -euo pipefail
+
+usage() {
+  cat <<'END'
+usage: scripts/compare_pytorch.sh --data DIR [options]
+  --data DIR       CIFAR-10 as JPEG files: DIR/train/CLASS/*.jpg, DIR/test/CLASS/*.jpg
+  --out DIR        results; finished runs found there are not repeated (default: runs/compare_pytorch)
+
+speed (default): images/s of PyTorch (float32, NCHW, one loader worker, two compute threads), of clr
+in the same setting and of clr with precision and memory format left to it, interleaved
+  --repeats R      repetitions of each (default: 3)
+  --epochs E       epochs a repetition (default: 2)
+
+--parity: whole trainings and their evaluation, side by side; exit 1 when outside the band
+  --seeds "0 1 2"  seeds
+  --clr-only       do not run PyTorch: compare with the runs found in DIR, else the noted numbers
+  --auto           clr's defaults instead of float32 NCHW
+
+The machine should be quiet. The programs: $CLR (default: build/release/clr), and $CLR_PEERS_PYTHON or
+the Python of scripts/setup.sh --peers.
+END
+}
+
+fail() { echo "compare_pytorch.sh: $1" >&2; exit 2; }
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+clr=${CLR:-$root/build/release/clr}
+data= out=runs/compare_pytorch mode=speed repeats=3 epochs=2 seeds="0 1 2" clr_only=no variant=float32
+while [ $# -gt 0 ]; do
+  case $1 in
+    --data | --out | --repeats | --epochs | --seeds)
+      [ $# -ge 2 ] || fail "$1 needs a value"
+      declare "${1#--}=$2"
+      shift
+      ;;
+    --parity) mode=parity ;;
+    --clr-only) clr_only=yes ;;
+    --auto) variant=auto ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; fail "unknown option $1" ;;
+  esac
+  shift
+done
+[ -d "$data/train" ] || fail "--data: $data/train is not a folder"
+[ -x "$clr" ] || fail "$clr is not there; build it (scripts/test.sh) or set CLR"
+python=$("$root/test/peers/find_python.sh") || exit $?
+export PYTHONDONTWRITEBYTECODE=1
+peers=$root/test/peers
+mkdir -p "$out"
+
+# run_to FILE COMMAND...: standard output into FILE, whole or not at all; skipped when FILE is there.
+run_to() {
+  local file=$1
+  shift
+  [ ! -s "$file" ] || return 0
+  echo "-- $(basename "$file" .json)" >&2
+  "$@" >"$file.partial"
+  mv "$file.partial" "$file"
+}
+
+list=$out/train.csv
+[ -s "$list" ] || "$python" "$peers/compare_tables.py" list "$data" 1000 "$list"
+"$clr" --version >"$out/machine.txt"
+{ grep -m1 'model name' /proc/cpuinfo || true; nproc; uptime; } >>"$out/machine.txt"
+
+float32=(--set train.precision=float32 --set train.memory_format=contiguous)
+common=(--config simclr_cifar10_tiny --data "$list" --threads 1 --set train.compute_threads=2 --json)
+
+compare_speed() {
+  local folder=$out/speed r flags
+  mkdir -p "$folder"
+  local load
+  load=$(cut -d' ' -f1 /proc/loadavg)
+  if awk "BEGIN { exit !($load > 0.5) }"; then
+    echo "warning: the machine is not quiet (load $load); the figures are worth little" >&2
+  fi
+  for r in $(seq "$repeats"); do
+    run_to "$folder/pytorch.$r.json" "$python" "$peers/simclr_pytorch.py" --data "$data" \
+      --epochs "$epochs" --workers 1 --compute-threads 2 --no-eval --json
+    for variant in float32 auto; do
+      flags=()
+      if [ $variant = float32 ]; then flags=("${float32[@]}"); fi
+      [ -s "$folder/$variant.$r.json" ] || rm -rf "$folder/$variant.$r"
+      run_to "$folder/$variant.$r.json" "$clr" pretrain "${common[@]}" --quiet \
+        --out "$folder/$variant.$r" --seed "$r" --set train.epochs="$epochs" \
+        --set train.knn_every_epochs=0 "${flags[@]}"
+    done
+  done
+  "$python" "$peers/compare_tables.py" speed "$folder"
+}
+
+# One clr training and its evaluation; an interrupted one is resumed.
+clr_parity_run() {
+  local name=$1 seed=$2 flags=("${@:3}")
+  local run=$out/parity/$name
+  if [ -s "$run/checkpoints/latest" ]; then flags+=(--resume); else rm -rf "$run"; fi
+  run_to "$run.json" "$clr" pretrain "${common[@]}" --out "$run" --seed "$seed" "${flags[@]}"
+  [ -s "$run.eval.json" ] || rm -rf "$run.eval"
+  run_to "$run.eval.json" "$clr" linear-eval --checkpoint "$run" --train "$list" \
+    --test "$data/test" --set probe.l2=0.001 --out "$run.eval" --json
+}
+
+compare_parity() {
+  local folder=$out/parity seed program=clr flags=("${float32[@]}")
+  if [ "$variant" = auto ]; then program=clr_auto flags=(); fi
+  mkdir -p "$folder"
+  for seed in $seeds; do
+    clr_parity_run "$program.seed_$seed" "$seed" "${flags[@]}"
+    if [ $clr_only = no ]; then
+      run_to "$folder/pytorch.seed_$seed.json" "$python" "$peers/simclr_pytorch.py" \
+        --data "$data" --seed "$seed" --workers 1 --compute-threads 2 --json
+    fi
+  done
+  "$python" "$peers/compare_tables.py" parity "$folder" "$program" "$seeds"
+}
+
+compare_$mode

@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What scripts/compare_pytorch.sh needs besides running programs: a list file and its tables.
+
+  list DATA PER_CLASS FILE   the first PER_CLASS files of each class of DATA/train, path,label
+  speed DIR                  table of DIR/<program>.<repetition>.json
+  parity DIR PROGRAM SEEDS   table of PROGRAM against pytorch; exit 1 outside the band
+"""
+
+import csv
+import json
+import os
+import pathlib
+import statistics
+import sys
+
+import simclr_data
+
+HERE = pathlib.Path(__file__).resolve().parent
+SPEED_PROGRAMS = (("pytorch", "PyTorch float32 NCHW"), ("float32", "clr float32 NCHW"),
+                  ("auto", "clr defaults (auto)"))
+# name, json key, factor for people, decimals, largest difference of the means
+BANDS = (("kNN k=10 %", "knn", 100, 2, 1.5), ("linear %", "linear", 100, 2, 2.0),
+         ("last loss", "loss", 1, 4, 0.03))
+
+
+def print_table(rows):
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    for row in rows:
+        cells = [row[0].ljust(widths[0])] + [x.rjust(w) for x, w in zip(row[1:], widths[1:])]
+        print("  ".join(cells).rstrip())
+
+
+def write_list(data, per_class, path):
+    paths, labels, classes = simclr_data.list_images(os.path.join(data, "train"), per_class)
+    base = os.path.dirname(os.path.abspath(path))
+    with open(path + ".partial", "w", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(["path", "label"])
+        for image, label in zip(paths, labels):
+            writer.writerow([os.path.relpath(os.path.abspath(image), base), classes[label]])
+    os.replace(path + ".partial", path)
+
+
+def speed(folder):
+    values = {}
+    for program, _ in SPEED_PROGRAMS:
+        files = sorted(pathlib.Path(folder).glob(f"{program}.*.json"))
+        values[program] = [json.loads(f.read_text())["images_per_s"] for f in files]
+    base = statistics.median(values["pytorch"])
+    rows = [["images/s", "median", "min", "max", "runs", "ratio"]]
+    for program, label in SPEED_PROGRAMS:
+        v = values[program]
+        middle = statistics.median(v)
+        rows.append([label, f"{middle:.0f}", f"{min(v):.0f}", f"{max(v):.0f}", str(len(v)),
+                     f"{middle / base:.2f}"])
+    print_table(rows)
+
+
+def run_values(folder, program, seed):
+    """{"knn", "linear", "loss"} of a finished run, or None."""
+    folder = pathlib.Path(folder)
+    try:
+        trained = json.loads((folder / f"{program}.seed_{seed}.json").read_text())
+        if program == "pytorch":
+            return {"knn": trained["knn"], "linear": trained["linear"],
+                    "loss": trained["loss_last_epoch"]}
+        judged = json.loads((folder / f"{program}.seed_{seed}.eval.json").read_text())
+    except FileNotFoundError:
+        return None
+    knn = [row["top1"] for row in judged["knn"]
+           if row["k"] == 10 and row["weighting"] == "majority"]
+    return {"knn": knn[0], "linear": judged["top1"], "loss": trained["loss"]}
+
+
+def parity(folder, program, seeds):
+    ours = [run_values(folder, program, seed) for seed in seeds]
+    theirs = [run_values(folder, "pytorch", seed) for seed in seeds]
+    label = "pytorch"
+    if None in theirs:
+        reference = {r["seed"]: r for r in
+                     json.loads((HERE / "simclr_cifar10_reference.json").read_text())["runs"]}
+        theirs = [reference[s] for s in reference]
+        label = "pytorch (noted)"
+    if None in ours:
+        missing = [s for s, v in zip(seeds, ours) if v is None]
+        raise SystemExit(f"{folder}: no finished {program} run of seed {missing}")
+    rows = [["", f"{program}, mean", "values", f"{label}, mean", "values", "difference", "band",
+             "ok"]]
+    good = True
+    for name, key, factor, decimals, band in BANDS:
+        a, b = ([run[key] * factor for run in runs] for runs in (ours, theirs))
+        difference = statistics.mean(a) - statistics.mean(b)
+        inside = abs(difference) <= band
+        good &= inside
+        show = lambda values: " ".join(f"{v:.{decimals}f}" for v in values)
+        rows.append([name, f"{statistics.mean(a):.{decimals}f}", show(a),
+                     f"{statistics.mean(b):.{decimals}f}", show(b), f"{difference:+.{decimals}f}",
+                     f"{band:g}", "yes" if inside else "NO"])
+    print_table(rows)
+    return good
+
+
+def main(arguments):
+    if len(arguments) == 4 and arguments[0] == "list":
+        write_list(arguments[1], int(arguments[2]), arguments[3])
+    elif len(arguments) == 2 and arguments[0] == "speed":
+        speed(arguments[1])
+    elif len(arguments) == 4 and arguments[0] == "parity":
+        return 0 if parity(arguments[1], arguments[2], arguments[3].split()) else 1
+    else:
+        raise SystemExit(__doc__)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
