@@ -11,6 +11,6 @@ target_compile_options(
             -Wnon-virtual-dtor
             -Woverloaded-virtual
             -Wcast-align
-            -Wnull-dereference
+           
             -Wvla
             $<$<BOOL:${CLR_WERROR}>:-Werror>>)
