@@ -6,6 +6,7 @@
 #include "clr/config/load.h"
 #include "clr/core/device.h"
 #include "clr/core/log.h"
+#include "clr/core/memory.h"
 #include "clr/core/stop.h"
 #include "clr/io/file.h"
 #include "clr/train/memory_estimate.h"
@@ -159,7 +160,7 @@ void run(PretrainOptions options) {
   std::vector<std::vector<std::string>> rows = {
       {"loss of the last epoch", fmt::format("{:.4f}", result.loss)},
       {"images/s", fmt::format("{:.0f} (waiting for data {:.0f} %)", result.images_per_s, 100 * result.data_wait)},
-      {"peak memory", format_bytes(peak_resident_memory())}};
+      {"peak memory", format_bytes(static_cast<double>(peak_resident_memory()))}};
   if (result.knn_top1) rows.push_back({"kNN on training images", percent(*result.knn_top1)});
   if (result.bad_images > 0) {
     rows.push_back({"unreadable images", fmt::format("{} (bad_images.tsv)", result.bad_images)});

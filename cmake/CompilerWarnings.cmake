@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 # clr_warnings: the warnings every target of ours is compiled with.
-
 add_library(clr_warnings INTERFACE)
 target_compile_options(
   clr_warnings
@@ -11,6 +10,5 @@ target_compile_options(
             -Wnon-virtual-dtor
             -Woverloaded-virtual
             -Wcast-align
-           
             -Wvla
             $<$<BOOL:${CLR_WERROR}>:-Werror>>)

@@ -57,11 +57,6 @@ std::string first_match(const char* file, const std::string& key) {
   return "";
 }
 
-double kilobytes_of(const char* file, const std::string& key) {
-  const std::string text = first_match(file, key);
-  return text.empty() ? 0.0 : 1024.0 * std::stod(text);
-}
-
 }  // namespace
 
 c10::Device resolve_device(const std::string& name) {
@@ -114,9 +109,5 @@ std::string device_description(const c10::Device& device) {
 bool fast_bfloat16(const c10::Device& device) {
   return !device.is_cpu() || __builtin_cpu_supports("avx512bf16") != 0;
 }
-
-double physical_memory() { return kilobytes_of("/proc/meminfo", "MemTotal"); }
-double peak_resident_memory() { return kilobytes_of("/proc/self/status", "VmHWM"); }
-double resident_memory() { return kilobytes_of("/proc/self/status", "VmRSS"); }
 
 }  // namespace clr

@@ -20,11 +20,4 @@ std::string device_description(const c10::Device& device);
 /// Whether the processor (or the GPU) multiplies bfloat16 natively, so that it pays.
 bool fast_bfloat16(const c10::Device& device);
 
-/// Physical memory of the machine in bytes.
-double physical_memory();
-
-/// Largest resident set of this process so far, in bytes; the present one.
-double peak_resident_memory();
-double resident_memory();
-
 }  // namespace clr

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clr/data/image_cache.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstddef>
-#include <fstream>
 #include <limits>
 #include <memory>
 #include <variant>
 
 #include "clr/core/error.h"
+#include "clr/core/memory.h"
 #include "clr/data/decode.h"
 
 namespace clr {
@@ -38,15 +36,6 @@ void ImageCache::store(std::int64_t index, const Image& image) {
   } else {
     bytes_left_.fetch_add(bytes);
   }
-}
-
-std::int64_t physical_memory() {
-  const auto pages = static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES));
-  std::int64_t bytes = pages * static_cast<std::int64_t>(sysconf(_SC_PAGESIZE));
-  std::ifstream limit("/sys/fs/cgroup/memory.max");
-  std::int64_t group = 0;
-  if (limit >> group && group > 0) bytes = std::min(bytes, group);
-  return bytes;
 }
 
 std::int64_t cache_budget(const Dataset& dataset, const DataConfig& config) {

@@ -38,7 +38,4 @@ class ImageCache {
 /// Sets whose records are pixels already need no cache: 0.
 std::int64_t cache_budget(const Dataset& dataset, const DataConfig& config);
 
-/// Memory of the machine, or of the control group the program runs in, in bytes.
-std::int64_t physical_memory();
-
 }  // namespace clr

@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "clr/core/autocast.h"
-#include "clr/core/device.h"
+#include "clr/core/memory.h"
 #include "clr/train/trainer.h"
 
 namespace clr {
@@ -130,7 +130,7 @@ class Estimator {
 
 MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
                                const torch::Device& device) {
-  const double before = resident_memory();
+  const auto before = static_cast<double>(resident_memory());
   Estimator estimator(config, dataset->size(), static_cast<std::int64_t>(dataset->classes().size()),
                       device);
   MemoryEstimate estimate;
@@ -151,7 +151,7 @@ MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Da
   estimate.peak_bytes = networks + estimator.loss() + parameter_bytes;
   if (device.is_cpu()) {
     estimate.peak_bytes += before + estimator.batch_bytes() * (kPrefetchedBatches + 1);
-    estimate.available_bytes = physical_memory();
+    estimate.available_bytes = static_cast<double>(physical_memory());
   } else {
     estimate.peak_bytes += estimator.batch_bytes();
     estimate.available_bytes = estimate.peak_bytes;
