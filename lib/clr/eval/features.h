@@ -22,9 +22,11 @@ struct Features {
 
 /// Runs `encode` over one epoch of a loader with one view an image, without gradients.
 ///
-/// Shapes:  encode: [N, 3, H, W] on `device` -> [N, F]. `progress` is called with the images done
-/// so far. Memory:  4 * n * F bytes, and one batch. Throws:  Error{data} from the loader;
-/// Error{diverged} when a feature is not finite, naming the image.
+/// Shapes:  encode: [N, 3, H, W] on `device` -> [N, F]. `progress` is called with the number of
+///          images done so far.
+/// Memory:  4 * n * F bytes, and one batch.
+/// Throws:  Error{data} from the loader; Error{diverged} when a feature is not finite, naming the
+///          image.
 Features extract_features(Loader& loader, const Dataset& dataset, const torch::Device& device,
                           const std::function<torch::Tensor(const torch::Tensor&)>& encode,
                           const std::function<void(std::int64_t)>& progress = {});

@@ -32,9 +32,8 @@ struct Scaling {
 };
 
 Scaling measure_scaling(const torch::Tensor& x, bool standardize) {
-  if (!standardize)
-    return {at::zeros({x.size(1)}, x.options()), at::ones({x.size(1)}, x.options())};
   const torch::Tensor mean = x.mean(0);
+  if (!standardize) return {at::zeros_like(mean), at::ones_like(mean)};
   torch::Tensor squares = at::zeros_like(mean);
   for (std::int64_t begin = 0; begin < x.size(0); begin += kBlockRows) {
     const auto rows = x.narrow(0, begin, std::min(kBlockRows, x.size(0) - begin));
@@ -203,9 +202,8 @@ ProbeFit fit_linear_probe(const torch::Tensor& features, const torch::Tensor& la
   if (config.l2.automatic) {
     fit.tried = search_l2(features, own_labels, classes, config, seed);
     // The first of equals, which is the largest l2.
-    fit.l2 = std::max_element(fit.tried.begin(), fit.tried.end(), [](const auto& a, const auto& b) {
-               return a.second < b.second;
-             })->first;
+    const auto less_accurate = [](const auto& a, const auto& b) { return a.second < b.second; };
+    fit.l2 = std::max_element(fit.tried.begin(), fit.tried.end(), less_accurate)->first;
   }
   const Rows rows(features, own_labels, config.standardize);
   Parameters parameters(classes, features.size(1));

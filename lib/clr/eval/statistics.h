@@ -31,8 +31,8 @@ struct Summary {
 /// Mean, deviation and interval of some repetitions. values is not empty.
 Summary summarize(const std::vector<double>& values);
 
-/// Two-sided 95 % quantile of Student's t distribution (12.706 for 1, 1.960 for many). degrees
-/// >= 1.
+/// Two-sided 95 % quantile of Student's t distribution (12.706 for 1, 1.960 for many).
+/// At least one degree.
 ///
 /// Source:  Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
 double student_t95(std::int64_t degrees);
