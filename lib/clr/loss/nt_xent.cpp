@@ -6,7 +6,7 @@
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/softplus.h>
 #include <ATen/ops/zeros.h>
-#include <fmt/format.h>
+#include <c10/util/StringUtil.h>
 
 #include <cmath>
 #include <limits>
@@ -33,7 +33,7 @@ torch::Tensor self_and_partner(std::int64_t n, torch::Device device) {
 torch::Tensor nt_xent(const torch::Tensor& z0, const torch::Tensor& z1, double temperature) {
   if (!(temperature > 0) || !std::isfinite(temperature)) {
     throw Error(ErrorKind::config,
-                fmt::format("temperature: expected a number above 0, got {}", temperature));
+                c10::str("temperature: expected a number above 0, got ", temperature));
   }
   TORCH_CHECK(z0.dim() == 2 && z0.sizes() == z1.sizes() && z0.size(0) >= 2,
               "nt_xent: expected two tensors [N, D] with N >= 2, got ", z0.sizes(), " and ",
@@ -52,8 +52,8 @@ torch::Tensor nt_xent(const torch::Tensor& z0, const torch::Tensor& z1, double t
       scaled.matmul(z.t())
           .masked_fill_(self_and_partner(n, z.device()), -std::numeric_limits<double>::infinity())
           .logsumexp(1);
-  // -log(Epos / (Epos + Rneg)) = log1p(Rneg / Epos): a batch that has converged keeps all its digits,
-  // which the difference of two logarithms would lose.
+  // -log(Epos / (Epos + Rneg)) = log1p(Rneg / Epos): a batch that has converged keeps all its
+  // digits, which the difference of two logarithms would lose.
   return at::softplus(others - pairs.repeat({2}), 1, kSoftplusLinear).mean();
 }
 

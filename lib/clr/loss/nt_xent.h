@@ -12,8 +12,8 @@ namespace clr {
 /// Units:   nats, mean over the 2N anchors. temperature > 0; rows are L2-normalised inside, by
 ///          max(norm, 1e-12). A row that is not finite makes the loss NaN.
 /// Memory:  O(N^2): the 2N x 2N similarity matrix is formed.
-/// Throws:  Error{config} for temperature <= 0 or not finite; c10::Error for a wrong shape, dtype or device.
-/// Source:  arXiv:2002.05709, eq. 1. SimCLR's own code sums two means: twice this value.
+/// Throws:  Error{config} for temperature <= 0 or not finite; c10::Error for a wrong shape, dtype
+/// or device. Source:  arXiv:2002.05709, eq. 1. SimCLR's own code sums two means: twice this value.
 torch::Tensor nt_xent(const torch::Tensor& z0, const torch::Tensor& z1, double temperature);
 
 }  // namespace clr

@@ -19,7 +19,8 @@
 
 namespace clr {
 
-/// joint: all views of a group in one forward, one set of batch-norm statistics; per_view: one each.
+/// joint: all views of a group in one forward, one set of batch-norm statistics; per_view: one
+/// each.
 enum class ViewForward { joint, per_view };
 constexpr auto enum_names(ViewForward) { return std::array{"joint", "per_view"}; }
 
@@ -50,7 +51,8 @@ struct StepContext {
 
 /// What embed() gives and loss() takes. Everything that must carry a gradient back is in `z`.
 struct Embeddings {
-  std::vector<torch::Tensor> z;  ///< an entry a view group or network, [V, N, D]; the method's own convention
+  std::vector<torch::Tensor>
+      z;  ///< an entry a view group or network, [V, N, D]; the method's own convention
 };
 
 struct StepOutput {
@@ -62,28 +64,31 @@ struct StepOutput {
 /// Parameters that are treated alike by the optimiser.
 struct ParameterGroup {
   std::vector<std::pair<std::string, torch::Tensor>> parameters;
-  bool norm_or_bias = false;   ///< subject to optimizer.exclude_norm_and_bias
+  bool norm_or_bias = false;  ///< subject to optimizer.exclude_norm_and_bias
   double lr_multiplier = 1.0;
-  bool constant_lr = false;    ///< the schedule does not apply
+  bool constant_lr = false;  ///< the schedule does not apply
 };
 
 /// A training method: networks and a loss.
 ///
-/// Owns its networks, targets, queues and prototypes as parameters and buffers, so that saving and moving
-/// need no extra code. Names under `encoder.` and `projector.` are exported, all others are training state.
+/// Owns its networks, targets, queues and prototypes as parameters and buffers, so that saving and
+/// moving need no extra code. Names under `encoder.` and `projector.` are exported, all others are
+/// training state.
 class Method : public torch::nn::Module {
  public:
   /// Called before each step's embed().
   virtual void before_step(const StepContext&) {}
 
-  /// The batch through the networks. Runs under autocast; must not change any state but batch norm's.
+  /// The batch through the networks. Runs under autocast; must not change any state but batch
+  /// norm's.
   virtual Embeddings embed(const Batch& batch) = 0;
 
   /// The loss, in float32, outside autocast. Changes no state.
   virtual StepOutput loss(const Embeddings& embeddings, const Batch& batch,
                           const StepContext& context) = 0;
 
-  /// Called after the optimiser's step; the only place where queues, banks, targets and centres change.
+  /// Called after the optimiser's step; the only place where queues, banks, targets and centres
+  /// change.
   virtual void after_step(const Embeddings&, const Batch&, const StepContext&) {}
 
   /// Parameters to be trained. Default: all, one group of norms and biases and one of the others.
@@ -95,12 +100,13 @@ class Method : public torch::nn::Module {
   /// The projection head that is exported with it; null when there is none.
   virtual MlpHead* projector() { return nullptr; }
 
-  /// Freezes (or thaws) batch norm's running statistics (model/batch_norm.h), for passes that must not
-  /// count. Training mode still normalises by the batch.
+  /// Freezes (or thaws) batch norm's running statistics (model/batch_norm.h), for passes that must
+  /// not count. Training mode still normalises by the batch.
   void freeze_running_statistics(bool frozen);
 };
 
-/// All views of a group through `encode`: one forward of [V * N, ...] when joint, V forwards otherwise.
+/// All views of a group through `encode`: one forward of [V * N, ...] when joint, V forwards
+/// otherwise.
 ///
 /// Shapes:  group [V, N, 3, H, W] -> [V, N, D] where encode gives [n, D] for [n, 3, H, W].
 torch::Tensor forward_views(const torch::Tensor& group, ViewForward mode,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// SimCLR: two views of an image attract, all other rows of the batch repel. Source: arXiv:2002.05709.
+// SimCLR: two views of an image attract, all other rows of the batch repel. Source:
+// arXiv:2002.05709.
 #include <ATen/ops/linalg_vector_norm.h>
 
 #include "clr/loss/nt_xent.h"

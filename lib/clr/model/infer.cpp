@@ -68,7 +68,8 @@ Component<Encoder> infer_encoder(
   const std::int64_t kernel = first[2];
   const bool known_kernel = kernel == first[3] && (kernel == 7 || kernel == 3);
   if (first[1] != 3 || !known_kernel || channels < 4 || channels > 512) {
-    fail(where, "expected conv1.weight [4 to 512, 3, 7, 7] or [4 to 512, 3, 3, 3], got " + text(first));
+    fail(where,
+         "expected conv1.weight [4 to 512, 3, 7, 7] or [4 to 512, 3, 3, 3], got " + text(first));
   }
 
   std::array<std::int64_t, 4> blocks{};
@@ -96,8 +97,9 @@ Component<Encoder> infer_encoder(
                    Place(where));
     return component;
   }
-  fail(where, fmt::format("expected the blocks of a ResNet-18, 34, 50, 101 or 152, got {} {} blocks",
-                          fmt::join(blocks, ", "), bottleneck ? "bottleneck" : "basic"));
+  fail(where,
+       fmt::format("expected the blocks of a ResNet-18, 34, 50, 101 or 152, got {} {} blocks",
+                   fmt::join(blocks, ", "), bottleneck ? "bottleneck" : "basic"));
 }
 
 }  // namespace clr

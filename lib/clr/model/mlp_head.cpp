@@ -10,16 +10,16 @@ MlpHead::MlpHead(std::int64_t input, const MlpHeadConfig& config)
   std::int64_t width = input;
   for (std::int64_t k = 1; k <= config.layers; ++k) {
     const bool last = k == config.layers;
-    const bool normalized =
-        config.batch_norm == HeadBatchNorm::all || (config.batch_norm == HeadBatchNorm::hidden && !last);
+    const bool normalized = config.batch_norm == HeadBatchNorm::all ||
+                            (config.batch_norm == HeadBatchNorm::hidden && !last);
     const std::int64_t next = last ? config.output : config.hidden;
     const std::string number = std::to_string(k);
     // A bias before batch norm is subtracted again with the mean.
     linears_.push_back(register_module(
-        "linear" + number, torch::nn::Linear(torch::nn::LinearOptions(width, next)
-                                                 .bias(config.bias && !normalized))));
-    norms_.push_back(normalized ? register_module("bn" + number,
-                                                  std::make_shared<BatchNorm>(next, /*affine=*/!last))
+        "linear" + number,
+        torch::nn::Linear(torch::nn::LinearOptions(width, next).bias(config.bias && !normalized))));
+    norms_.push_back(normalized ? register_module("bn" + number, std::make_shared<BatchNorm>(
+                                                                     next, /*affine=*/!last))
                                 : nullptr);
     width = next;
   }

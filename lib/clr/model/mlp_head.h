@@ -38,8 +38,8 @@ struct MlpHeadConfig {
 
 /// Projection head g: linear layers, each with its batch norm if any, and ReLU between them.
 ///
-/// Names: linear1.weight, bn1.weight, linear2.weight, ... The linear layers start as torch.nn.Linear
-/// does.
+/// Names: linear1.weight, bn1.weight, linear2.weight, ... The linear layers start as
+/// torch.nn.Linear does.
 class MlpHead : public torch::nn::Module {
  public:
   MlpHead(std::int64_t input, const MlpHeadConfig& config);
@@ -47,8 +47,8 @@ class MlpHead : public torch::nn::Module {
   /// Embeddings [N, output]; with 0 layers the input itself.
   torch::Tensor forward(const torch::Tensor& h);
 
-  /// The output of the first `layers` layers with their batch norm and ReLU, as SimCLR v2 fine-tunes
-  /// from; layers = 0 is the input, all of them equals forward().
+  /// The output of the first `layers` layers with their batch norm and ReLU, as SimCLR v2
+  /// fine-tunes from; layers = 0 is the input, all of them equals forward().
   ///
   /// Shapes:  h [N, input] -> [N, input], [N, hidden] or [N, output].
   /// Throws:  c10::Error for layers below 0 or above the head's.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ResNets with torchvision's structure, names and initialisation. Source: arXiv:1512.03385, with the
-// stride of a bottleneck in its 3x3 convolution, as torchvision has it.
+// ResNets with torchvision's structure, names and initialisation. Source: arXiv:1512.03385, with
+// the stride of a bottleneck in its 3x3 convolution, as torchvision has it.
 #include <ATen/ops/adaptive_avg_pool2d.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/max_pool2d.h>
@@ -69,8 +69,7 @@ class Convolution : public torch::nn::Module {
 class Shortcut : public torch::nn::Module {
  public:
   Shortcut(std::int64_t input, std::int64_t output, std::int64_t stride)
-      : convolution_(
-            register_module("0", std::make_shared<Convolution>(input, output, 1, stride))),
+      : convolution_(register_module("0", std::make_shared<Convolution>(input, output, 1, stride))),
         norm_(register_module("1", std::make_shared<BatchNorm>(output))) {}
 
   torch::Tensor forward(const torch::Tensor& x) { return norm_->forward(convolution_->forward(x)); }

@@ -43,8 +43,8 @@ class Adam : public GroupedOptimizer {
     const std::vector<torch::Tensor> no_maxima;
     fused(at::TensorList(u.parameters), at::TensorList(u.gradients), at::TensorList(u.buffers[0]),
           at::TensorList(u.buffers[1]), at::TensorList(no_maxima), at::TensorList(u.buffers[2]),
-          u.learning_rate, options_.beta1, options_.beta2,
-          u.excluded ? 0.0 : options_.weight_decay, options_.eps, /*amsgrad=*/false,
+          u.learning_rate, options_.beta1, options_.beta2, u.excluded ? 0.0 : options_.weight_decay,
+          options_.eps, /*amsgrad=*/false,
           /*maximize=*/false);
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layer-wise adaptive rate scaling. Source: arXiv:1708.03888; weight decay joins the gradient before
-// its norm is taken, as in SimCLR's code, and the momentum buffer holds no learning rate, as in
-// PyTorch's SGD.
+// Layer-wise adaptive rate scaling. Source: arXiv:1708.03888; weight decay joins the gradient
+// before its norm is taken, as in SimCLR's code, and the momentum buffer holds no learning rate, as
+// in PyTorch's SGD.
 #include <ATen/ops/_foreach_add.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
@@ -55,7 +55,8 @@ class Lars : public GroupedOptimizer {
 
   /// A factor for each gradient; 1 where a norm is 0, so that zeros can be left.
   torch::Tensor adaptation(const std::vector<torch::Tensor>& parameters,
-                           const std::vector<torch::Tensor>& gradients, double learning_rate) const {
+                           const std::vector<torch::Tensor>& gradients,
+                           double learning_rate) const {
     const torch::Tensor of_parameters = torch::stack(at::_foreach_norm(parameters));
     const torch::Tensor of_gradients = torch::stack(at::_foreach_norm(gradients));
     torch::Tensor factor =
@@ -72,10 +73,8 @@ class Lars : public GroupedOptimizer {
 OptimizerEntry lars_optimizer() {
   return make_entry<std::unique_ptr<Optimizer>, Options, const std::vector<OptimizerGroup>&>(
       "lars", "SGD whose steps are scaled to each parameter's norm, for large batches",
-      [](const Options& options,
-         const std::vector<OptimizerGroup>& groups) -> std::unique_ptr<Optimizer> {
-        return std::make_unique<Lars>(options, groups);
-      });
+      [](const Options& options, const std::vector<OptimizerGroup>& groups)
+          -> std::unique_ptr<Optimizer> { return std::make_unique<Lars>(options, groups); });
 }
 
 }  // namespace clr

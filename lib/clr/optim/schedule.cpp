@@ -23,9 +23,8 @@ double schedule_factor(const ScheduleConfig& config, std::int64_t step, std::int
     }
     case ScheduleType::step: {
       const auto passed =
-          std::count_if(config.milestones.begin(), config.milestones.end(), [&](double epoch) {
-            return step >= std::llround(epoch * per_epoch);
-          });
+          std::count_if(config.milestones.begin(), config.milestones.end(),
+                        [&](double epoch) { return step >= std::llround(epoch * per_epoch); });
       return std::pow(config.gamma, static_cast<double>(passed));
     }
     case ScheduleType::constant:

@@ -46,10 +46,8 @@ class Sgd : public GroupedOptimizer {
 OptimizerEntry sgd_optimizer() {
   return make_entry<std::unique_ptr<Optimizer>, Options, const std::vector<OptimizerGroup>&>(
       "sgd", "stochastic gradient descent with momentum",
-      [](const Options& options,
-         const std::vector<OptimizerGroup>& groups) -> std::unique_ptr<Optimizer> {
-        return std::make_unique<Sgd>(options, groups);
-      });
+      [](const Options& options, const std::vector<OptimizerGroup>& groups)
+          -> std::unique_ptr<Optimizer> { return std::make_unique<Sgd>(options, groups); });
 }
 
 }  // namespace clr

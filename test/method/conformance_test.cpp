@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every method must keep to: all of it loops over the registry, so that a new method is tested
+// by being listed. SimCLR's own numbers are checked at the end.
+#include <torch/types.h>
+#include <torch/utils.h>
+
+#include <cmath>
+#include <set>
+
+#include "clr/core/autocast.h"
+#include "clr/method/method.h"
+#include "clr/model/batch_norm.h"
+#include "clr/optim/optimizer.h"
+#include "reference/nt_xent_reference.h"
+#include "support/catch.h"
+
+namespace {
+
+using clr::Batch;
+using clr::Json;
+using clr::Method;
+using clr::MethodContext;
+using clr::NamedTensors;
+using clr::View;
+using torch::Tensor;
+
+template <class Seam>
+clr::Component<Seam> describe(const Json& json) {
+  clr::Component<Seam> component;
+  component.read(json, clr::Place("test"));
+  return component;
+}
+
+MethodContext tiny_context() {
+  MethodContext context;
+  context.make_encoder = [] {
+    return clr::encoders().make(
+        describe<clr::Encoder>({{"type", "resnet18"}, {"stem", "cifar"}, {"width", 0.0625}}));
+  };
+  context.projector.hidden = 48;
+  context.projector.output = 16;
+  context.dataset_size = 64;
+  context.classes = 10;
+  context.steps_per_epoch = 8;
+  context.total_steps = 20;
+  return context;
+}
+
+std::shared_ptr<Method> make(const std::string& type, const MethodContext& context) {
+  torch::manual_seed(7);
+  return clr::methods().make(describe<Method>({{"type", type}}), context);
+}
+
+/// Two noisy views of eight patterns.
+Batch tiny_batch(std::int64_t views = 2) {
+  torch::manual_seed(11);
+  const Tensor patterns = torch::rand({1, 8, 3, 16, 16});
+  Batch batch;
+  batch.groups = {patterns + 0.3 * torch::randn({views, 8, 3, 16, 16})};
+  batch.labels = torch::arange(8);
+  batch.indices = torch::arange(8);
+  return batch;
+}
+
+NamedTensors all_tensors(const torch::nn::Module& module) {
+  NamedTensors tensors;
+  for (const auto& item : module.named_parameters()) tensors.emplace_back(item.key(), item.value());
+  for (const auto& item : module.named_buffers()) tensors.emplace_back(item.key(), item.value());
+  return tensors;
+}
+
+NamedTensors cloned(const NamedTensors& named) {
+  NamedTensors result;
+  for (const auto& [name, tensor] : named) result.emplace_back(name, tensor.detach().clone());
+  return result;
+}
+
+std::set<std::string> changed(const NamedTensors& before, const NamedTensors& after) {
+  CATCH_REQUIRE(before.size() == after.size());
+  std::set<std::string> names;
+  for (std::size_t k = 0; k < before.size(); ++k) {
+    if (!torch::equal(before[k].second, after[k].second)) names.insert(before[k].first);
+  }
+  return names;
+}
+
+bool running_statistic(const std::string& name) {
+  return name.ends_with(".running_mean") || name.ends_with(".running_var") ||
+         name.ends_with(".num_batches_tracked");
+}
+
+std::unique_ptr<clr::Optimizer> make_sgd(Method& method) {
+  std::vector<clr::OptimizerGroup> groups;
+  for (const auto& group : method.parameter_groups()) {
+    groups.push_back({group.parameters, false, group.lr_multiplier, group.constant_lr});
+  }
+  return clr::optimizers().make(describe<clr::Optimizer>({{"type", "sgd"}}), groups);
+}
+
+std::vector<double> train(Method& method, int steps) {
+  const auto optimizer = make_sgd(method);
+  const Batch batch = tiny_batch();
+  std::vector<double> losses;
+  method.train();
+  for (int step = 0; step < steps; ++step) {
+    const clr::StepContext context{step, 0, steps, 3};
+    method.before_step(context);
+    const clr::Embeddings embeddings = method.embed(batch);
+    const clr::StepOutput output = method.loss(embeddings, batch, context);
+    optimizer->zero_grad();
+    output.loss.backward();
+    optimizer->step(0.05, 0.05);
+    method.after_step(embeddings, batch, context);
+    losses.push_back(output.loss.item<double>());
+  }
+  return losses;
+}
+
+}  // namespace
+
+CATCH_TEST_CASE("every method learns one batch by heart", "[method]") {
+  for (const std::string& type : clr::methods().names()) {
+    CATCH_INFO(type);
+    const auto method = make(type, tiny_context());
+    const std::vector<double> losses = train(*method, 20);
+    for (const double loss : losses) CATCH_REQUIRE(std::isfinite(loss));
+    CATCH_CHECK(losses.back() < 0.8 * losses.front());
+    for (const auto& [name, tensor] : all_tensors(*method)) {
+      CATCH_INFO(name);
+      CATCH_CHECK(tensor.isfinite().all().item<bool>());
+    }
+    CATCH_CHECK(train(*make(type, tiny_context()), 20) == losses);
+  }
+}
+
+CATCH_TEST_CASE("every method's parts keep to their places", "[method]") {
+  for (const std::string& type : clr::methods().names()) {
+    CATCH_INFO(type);
+    const auto method = make(type, tiny_context());
+    method->train();
+    const Batch batch = tiny_batch();
+    const clr::StepContext context{0, 0, 20, 3};
+
+    const NamedTensors before = cloned(all_tensors(*method));
+    const clr::Embeddings embeddings = method->embed(batch);
+    const auto by_embed = changed(before, all_tensors(*method));
+    CATCH_CHECK_FALSE(by_embed.empty());
+    for (const auto& name : by_embed) CATCH_CHECK(running_statistic(name));
+
+    const NamedTensors embedded = cloned(all_tensors(*method));
+    const clr::StepOutput output = method->loss(embeddings, batch, context);
+    output.loss.backward();
+    CATCH_CHECK(changed(embedded, all_tensors(*method)).empty());
+    CATCH_CHECK(output.loss.dim() == 0);
+    CATCH_CHECK(output.loss.scalar_type() == torch::kFloat32);
+    for (const auto& [name, metric] : output.metrics) {
+      CATCH_INFO(name);
+      CATCH_CHECK(metric.dim() == 0);
+      CATCH_CHECK_FALSE(metric.requires_grad());
+      CATCH_CHECK(std::isfinite(metric.item<double>()));
+    }
+    for (const auto& parameter : method->encoder().parameters()) {
+      CATCH_CHECK(parameter.grad().defined());
+    }
+
+    method->freeze_running_statistics(true);
+    const clr::Embeddings frozen = method->embed(batch);
+    CATCH_CHECK(changed(embedded, all_tensors(*method)).empty());
+    CATCH_CHECK(torch::equal(frozen.z[0], embeddings.z[0]));
+    method->freeze_running_statistics(false);
+    method->embed(batch);
+    CATCH_CHECK(changed(embedded, all_tensors(*method)).size() == by_embed.size());
+  }
+}
+
+CATCH_TEST_CASE("every method groups each trained parameter once", "[method]") {
+  for (const std::string& type : clr::methods().names()) {
+    CATCH_INFO(type);
+    const auto method = make(type, tiny_context());
+    std::multiset<std::string> grouped;
+    for (const auto& group : method->parameter_groups()) {
+      for (const auto& [name, parameter] : group.parameters) {
+        CATCH_INFO(name);
+        grouped.insert(name);
+        CATCH_CHECK(group.norm_or_bias == (parameter.dim() <= 1));
+        CATCH_CHECK(parameter.is_same(method->named_parameters()[name]));
+      }
+    }
+    std::multiset<std::string> trained;
+    for (const auto& item : method->named_parameters()) {
+      if (item.value().requires_grad()) trained.insert(item.key());
+    }
+    CATCH_CHECK(grouped == trained);
+
+    method->parameters()[0].set_requires_grad(false);
+    std::size_t count = 0;
+    for (const auto& group : method->parameter_groups()) count += group.parameters.size();
+    CATCH_CHECK(count == trained.size() - 1);
+  }
+}
+
+CATCH_TEST_CASE("every method is its tensors", "[method]") {
+  for (const std::string& type : clr::methods().names()) {
+    CATCH_INFO(type);
+    const auto trained = make(type, tiny_context());
+    train(*trained, 3);
+    torch::manual_seed(99);
+    const auto loaded = clr::methods().make(describe<Method>({{"type", type}}), tiny_context());
+    const NamedTensors source = all_tensors(*trained);
+    {
+      const torch::NoGradGuard no_grad;
+      NamedTensors target = all_tensors(*loaded);
+      CATCH_REQUIRE(changed(source, target).size() > 20);
+      for (std::size_t k = 0; k < source.size(); ++k) {
+        CATCH_REQUIRE(target[k].first == source[k].first);
+        target[k].second.copy_(source[k].second);
+      }
+    }
+    const Batch batch = tiny_batch();
+    CATCH_CHECK(torch::equal(loaded->embed(batch).z[0], trained->embed(batch).z[0]));
+    loaded->eval();
+    trained->eval();
+    const View view{batch.groups[0][0]};
+    const Tensor h = trained->encoder().forward(view);
+    CATCH_CHECK(torch::equal(loaded->encoder().forward(view), h));
+    CATCH_CHECK(h.sizes() == torch::IntArrayRef({8, trained->encoder().feature_dim()}));
+    if (trained->projector() != nullptr) {
+      CATCH_CHECK(torch::equal(loaded->projector()->forward(h), trained->projector()->forward(h)));
+    }
+    const auto parameters = trained->named_parameters();
+    CATCH_CHECK(parameters.contains("encoder.conv1.weight"));
+    CATCH_CHECK(parameters.contains("projector.linear1.weight"));
+  }
+}
+
+CATCH_TEST_CASE("views go through a network together or one by one", "[method]") {
+  const Tensor group = tiny_batch(3).groups[0];
+  std::vector<std::int64_t> rows;
+  const auto encode = [&](const View& view) {
+    rows.push_back(view.pixels.size(0));
+    return view.pixels.flatten(1).narrow(1, 0, 5) * 2;
+  };
+  const Tensor expected = group.flatten(2).narrow(2, 0, 5) * 2;
+  CATCH_CHECK(torch::equal(clr::forward_views(group, clr::ViewForward::joint, encode), expected));
+  CATCH_CHECK(rows == std::vector<std::int64_t>{24});
+  rows.clear();
+  CATCH_CHECK(
+      torch::equal(clr::forward_views(group, clr::ViewForward::per_view, encode), expected));
+  CATCH_CHECK(rows == std::vector<std::int64_t>{8, 8, 8});
+
+  // Channels-last views are passed on as they lie.
+  const Tensor interleaved = group.permute({0, 1, 3, 4, 2}).contiguous().permute({0, 1, 4, 2, 3});
+  clr::forward_views(interleaved, clr::ViewForward::joint, [&](const View& view) {
+    CATCH_CHECK(view.pixels.is_contiguous(torch::MemoryFormat::ChannelsLast));
+    CATCH_CHECK(view.pixels.data_ptr() == interleaved.data_ptr());
+    return view.pixels.flatten(1);
+  });
+}
+
+CATCH_TEST_CASE("simclr's loss and metrics", "[method]") {
+  const auto method = make("simclr", tiny_context());
+  method->train();
+  const Batch batch = tiny_batch();
+  const clr::Embeddings embeddings = method->embed(batch);
+  const Tensor& z = embeddings.z.at(0);
+  CATCH_REQUIRE(z.sizes() == torch::IntArrayRef({2, 8, 16}));
+  const clr::StepOutput output = method->loss(embeddings, batch, {});
+
+  const Tensor rows = z.detach().to(torch::kFloat64).flatten(0, 1).contiguous();
+  const auto* values = rows.data_ptr<double>();
+  const auto expected = clr::test::nt_xent_reference({values, values + rows.numel()}, 8, 16, 0.5);
+  CATCH_CHECK(output.loss.item<double>() == Approx(expected.loss).epsilon(1e-5));
+
+  double pairs = 0;
+  double others = 0;
+  for (std::int64_t i = 0; i < 16; ++i) {
+    for (std::int64_t j = 0; j < 16; ++j) {
+      if (i == j) continue;
+      const double cosine =
+          (rows[i].dot(rows[j]) / (rows[i].norm() * rows[j].norm())).item<double>();
+      (j == (i + 8) % 16 ? pairs : others) += cosine;
+    }
+  }
+  CATCH_REQUIRE(output.metrics.size() == 2);
+  CATCH_CHECK(output.metrics[0].first == "positive_cosine");
+  CATCH_CHECK(output.metrics[0].second.item<double>() == Approx(pairs / 16).margin(1e-5));
+  CATCH_CHECK(output.metrics[1].first == "negative_cosine");
+  CATCH_CHECK(output.metrics[1].second.item<double>() == Approx(others / (16 * 14)).margin(1e-5));
+}
+
+CATCH_TEST_CASE("simclr wants two views of one size", "[method]") {
+  MethodContext context = tiny_context();
+  const auto refusal = [](const auto& action) -> std::string {
+    try {
+      action();
+    } catch (const clr::Error& error) {
+      CATCH_CHECK(error.kind() == clr::ErrorKind::config);
+      return error.what();
+    }
+    return "";
+  };
+  const auto method = make("simclr", context);
+  CATCH_CHECK(refusal([&] { method->embed(tiny_batch()); }).empty());
+  CATCH_CHECK_THAT(
+      refusal([&] { method->embed(tiny_batch(3)); }),
+      Catch::StartsWith("/augment/views: expected 2 views") && Catch::Contains("got 3"));
+  Batch two_sizes = tiny_batch();
+  two_sizes.groups.push_back(two_sizes.groups[0]);
+  CATCH_CHECK_THAT(refusal([&] { method->embed(two_sizes); }), Catch::Contains("2 sizes"));
+  context.views = 8;
+  CATCH_CHECK_THAT(refusal([&] { make("simclr", context); }), Catch::Contains("got 8"));
+  CATCH_CHECK_THROWS_AS(describe<Method>({{"type", "simclr"}, {"temperature", 0}}), clr::Error);
+}
+
+CATCH_TEST_CASE("simclr's batch-norm statistics are of all views or of each", "[method]") {
+  MethodContext context = tiny_context();
+  const auto joint = make("simclr", context);
+  context.view_forward = clr::ViewForward::per_view;
+  const auto each = make("simclr", context);
+  Batch batch = tiny_batch();
+  batch.groups[0][1] += 1;
+  const Tensor together = joint->embed(batch).z[0];
+  const Tensor apart = each->embed(batch).z[0];
+  CATCH_CHECK(together.sizes() == apart.sizes());
+  CATCH_CHECK_FALSE(torch::allclose(together, apart, 1e-2, 1e-2));
+  CATCH_CHECK(joint->named_buffers()["encoder.bn1.num_batches_tracked"].item<int>() == 1);
+  CATCH_CHECK(each->named_buffers()["encoder.bn1.num_batches_tracked"].item<int>() == 2);
+}
+
+CATCH_TEST_CASE("simclr under autocast gives float32 embeddings near its own", "[method]") {
+  const auto method = make("simclr", tiny_context());
+  const Batch batch = tiny_batch();
+  const Tensor exact = method->embed(batch).z[0];
+  Tensor half;
+  {
+    const clr::BFloat16Autocast autocast(torch::kCPU, true);
+    half = method->embed(batch).z[0];
+  }
+  CATCH_CHECK(half.scalar_type() == torch::kFloat32);
+  CATCH_CHECK_FALSE(torch::equal(half, exact));
+  CATCH_CHECK((half - exact).norm().item<double>() < 0.2 * exact.norm().item<double>());
+}
