@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
 #include <torch/nn/modules/batchnorm.h>
 #include <torch/types.h>
 #include <torch/utils.h>
@@ -307,7 +308,7 @@ CATCH_TEST_CASE("batch norm is PyTorch's", "[model]") {
       flat->train(training);
       spatial->train(training);
       const Tensor x =
-          uniform("x" + std::to_string(step),
+          uniform(fmt::format("x{}", step),
                   image ? std::vector<std::int64_t>{4, 5, 3, 3} : std::vector<std::int64_t>{6, 5})
               .to(torch::kFloat32);
       CATCH_CHECK(torch::equal(ours.forward(x), theirs(x)));
@@ -352,12 +353,12 @@ CATCH_TEST_CASE("the projection head's layers", "[model]") {
     std::string listing;
   };
   const auto buffers = [](const std::string& name, int width) {
-    const std::string w = " [" + std::to_string(width) + "]\n";
+    const std::string w = fmt::format(" [{}]\n", width);
     return name + ".running_mean" + w + name + ".running_var" + w + name +
            ".num_batches_tracked []\n";
   };
   const auto affine = [](const std::string& name, int width) {
-    const std::string w = " [" + std::to_string(width) + "]\n";
+    const std::string w = fmt::format(" [{}]\n", width);
     return name + ".weight" + w + name + ".bias" + w;
   };
   const std::string bn1 = affine("bn1", 6) + buffers("bn1", 6);
