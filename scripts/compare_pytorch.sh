@@ -7,20 +7,21 @@ usage() {
   cat <<'END'
 usage: scripts/compare_pytorch.sh --data DIR [options]
   --data DIR       CIFAR-10 as JPEG files: DIR/train/CLASS/*.jpg, DIR/test/CLASS/*.jpg
-  --out DIR        results; finished runs found there are not repeated (default: runs/compare_pytorch)
+  --out DIR        results (default: runs/compare_pytorch); finished runs are not repeated
 
 speed (default): images/s of PyTorch (float32, NCHW, one loader worker, two compute threads), of clr
 in the same setting and of clr with precision and memory format left to it, interleaved
   --repeats R      repetitions of each (default: 3)
   --epochs E       epochs a repetition (default: 2)
+  --pillow         also PyTorch with transforms on Pillow images, which are faster than on tensors
 
 --parity: whole trainings and their evaluation, side by side; exit 1 when outside the band
   --seeds "0 1 2"  seeds
   --clr-only       do not run PyTorch: compare with the runs found in DIR, else the noted numbers
   --auto           clr's defaults instead of float32 NCHW
 
-The machine should be quiet. The programs: $CLR (default: build/release/clr), and $CLR_PEERS_PYTHON or
-the Python of scripts/setup.sh --peers.
+The machine should be quiet. The programs: $CLR (default: build/release/clr), and
+$CLR_PEERS_PYTHON or the Python of scripts/setup.sh --peers.
 END
 }
 
@@ -28,7 +29,8 @@ fail() { echo "compare_pytorch.sh: $1" >&2; exit 2; }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 clr=${CLR:-$root/build/release/clr}
-data= out=runs/compare_pytorch mode=speed repeats=3 epochs=2 seeds="0 1 2" clr_only=no variant=float32
+data= out=runs/compare_pytorch mode=speed repeats=3 epochs=2 pillow=no
+seeds="0 1 2" clr_only=no variant=float32
 while [ $# -gt 0 ]; do
   case $1 in
     --data | --out | --repeats | --epochs | --seeds)
@@ -38,6 +40,7 @@ while [ $# -gt 0 ]; do
       ;;
     --parity) mode=parity ;;
     --clr-only) clr_only=yes ;;
+    --pillow) pillow=yes ;;
     --auto) variant=auto ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; fail "unknown option $1" ;;
@@ -51,7 +54,7 @@ export PYTHONDONTWRITEBYTECODE=1
 peers=$root/test/peers
 mkdir -p "$out"
 
-# run_to FILE COMMAND...: standard output into FILE, whole or not at all; skipped when FILE is there.
+# run_to FILE COMMAND...: standard output into FILE, whole or not at all; not if FILE is there.
 run_to() {
   local file=$1
   shift
@@ -67,19 +70,21 @@ list=$out/train.csv
 { grep -m1 'model name' /proc/cpuinfo || true; nproc; uptime; } >>"$out/machine.txt"
 
 float32=(--set train.precision=float32 --set train.memory_format=contiguous)
-common=(--config simclr_cifar10_tiny --data "$list" --threads 1 --set train.compute_threads=2 --json)
+common=(--config simclr_cifar10_tiny --data "$list" --threads 1 --json
+  --set train.compute_threads=2)
 
 compare_speed() {
-  local folder=$out/speed r flags
+  local folder=$out/speed r flags load
+  local pytorch=("$python" "$peers/simclr_pytorch.py" --data "$data" --epochs "$epochs" --workers 1
+    --compute-threads 2 --no-eval --json)
   mkdir -p "$folder"
-  local load
   load=$(cut -d' ' -f1 /proc/loadavg)
   if awk "BEGIN { exit !($load > 0.5) }"; then
     echo "warning: the machine is not quiet (load $load); the figures are worth little" >&2
   fi
   for r in $(seq "$repeats"); do
-    run_to "$folder/pytorch.$r.json" "$python" "$peers/simclr_pytorch.py" --data "$data" \
-      --epochs "$epochs" --workers 1 --compute-threads 2 --no-eval --json
+    run_to "$folder/pytorch.$r.json" "${pytorch[@]}"
+    if [ $pillow = yes ]; then run_to "$folder/pytorch_pillow.$r.json" "${pytorch[@]}" --pillow; fi
     for variant in float32 auto; do
       flags=()
       if [ $variant = float32 ]; then flags=("${float32[@]}"); fi

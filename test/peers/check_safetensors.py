@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads a .safetensors file with the Python package and prints what is in it.
 
-One line per tensor in name order: name, dtype, shape, sum (float64), sha256 of its bytes. With --json
-one object {"metadata", "tensors": {name: {"dtype", "shape", "sum", "sha256"}}}. Exit 1 when the
-package refuses the file, or a floating-point tensor holds a value that is not finite.
+One line per tensor in name order: name, dtype, shape, sum (float64), sha256 of its bytes. With
+--json one object {"metadata", "tensors": {name: {"dtype", "shape", "sum", "sha256"}}}. Exit 1 when
+the package refuses the file, or a floating-point tensor holds a value that is not finite.
 """
 
 import argparse

@@ -17,8 +17,9 @@ import sys
 import simclr_data
 
 HERE = pathlib.Path(__file__).resolve().parent
-SPEED_PROGRAMS = (("pytorch", "PyTorch float32 NCHW"), ("float32", "clr float32 NCHW"),
-                  ("auto", "clr defaults (auto)"))
+SPEED_PROGRAMS = (("pytorch", "PyTorch float32 NCHW"),
+                  ("pytorch_pillow", "  the same, Pillow transforms"),
+                  ("float32", "clr float32 NCHW"), ("auto", "clr defaults (auto)"))
 # name, json key, factor for people, decimals, largest difference of the means
 BANDS = (("kNN k=10 %", "knn", 100, 2, 1.5), ("linear %", "linear", 100, 2, 2.0),
          ("last loss", "loss", 1, 4, 0.03))
@@ -51,6 +52,8 @@ def speed(folder):
     rows = [["images/s", "median", "min", "max", "runs", "ratio"]]
     for program, label in SPEED_PROGRAMS:
         v = values[program]
+        if not v:
+            continue
         middle = statistics.median(v)
         rows.append([label, f"{middle:.0f}", f"{min(v):.0f}", f"{max(v):.0f}", str(len(v)),
                      f"{middle / base:.2f}"])

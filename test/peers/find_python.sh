@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Prints the Python that has full torch, torchvision, safetensors and scikit-learn: $CLR_PEERS_PYTHON,
-# else the one that `scripts/setup.sh --peers` noted in clr's cache. Exit 77 (skip) when there is none.
+# Prints the Python that has full torch, torchvision, safetensors and scikit-learn:
+# $CLR_PEERS_PYTHON, else the one that `scripts/setup.sh --peers` noted in clr's cache.
+# Exit 77 (skip) when there is none.
 set -eu
 python=${CLR_PEERS_PYTHON:-}
 note=${CLR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/clr}/peers-python

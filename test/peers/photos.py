@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sixteen photographs for feature comparisons: real ones where given, else synthetic JPEGs."""
+"""Sixteen photographs for feature comparisons, else synthetic JPEGs.
+
+Photographs are taken from the tar $CLR_TEST_PHOTOS, or $CLR_TEST_DATA_DIR/photos200.tar.
+"""
 
 import io
 import os
@@ -53,11 +56,13 @@ def write_photos(folder):
     """Fills folder with photo_00.jpg ...; returns where they came from."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    real = pathlib.Path(os.environ.get("CLR_TEST_DATA_DIR") or "/nonexistent", "photos200.tar")
-    if real.is_file():
-        for k, data in enumerate(from_tar(real)):
+    given = os.environ.get("CLR_TEST_PHOTOS")
+    if not given and os.environ.get("CLR_TEST_DATA_DIR"):
+        given = os.path.join(os.environ["CLR_TEST_DATA_DIR"], "photos200.tar")
+    if given and os.path.isfile(given):
+        for k, data in enumerate(from_tar(given)):
             (folder / f"photo_{k:02}.jpg").write_bytes(data)
-        return str(real)
+        return given
     for k in range(COUNT):
         synthetic(k).save(folder / f"photo_{k:02}.jpg", quality=92)
     return "synthetic pictures"

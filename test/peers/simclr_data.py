@@ -30,6 +30,7 @@ def decode(path):
 
 
 def view_transform():
+    """The recipe's chain; it takes float tensors and Pillow images."""
     return v2.Compose([
         v2.RandomResizedCrop(32, scale=(0.2, 1.0), antialias=True),
         v2.RandomHorizontalFlip(0.5),
@@ -39,15 +40,24 @@ def view_transform():
 
 
 class TwoViews(Dataset):
-    def __init__(self, paths):
+    """Pairs of views, by float tensors (clr's semantics) or by Pillow's uint8 images (faster)."""
+
+    def __init__(self, paths, pillow=False):
         self.paths = [str(p) for p in paths]
+        self.pillow = pillow
         self.transform = view_transform()
+        if pillow:
+            self.transform = v2.Compose(
+                [self.transform, v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
 
     def __len__(self):
         return len(self.paths)
 
     def __getitem__(self, index):
-        image = decode(self.paths[index]).to(torch.float32) / 255
+        if self.pillow:
+            image = Image.open(self.paths[index]).convert("RGB")
+        else:
+            image = decode(self.paths[index]).to(torch.float32) / 255
         return self.transform(image), self.transform(image)
 
 
@@ -55,10 +65,10 @@ def one_thread(_):
     torch.set_num_threads(1)
 
 
-def train_loader(paths, batch_size, workers, seed):
+def train_loader(paths, batch_size, workers, seed, pillow=False):
     return DataLoader(
-        TwoViews(paths), batch_size=batch_size, shuffle=True, drop_last=True, num_workers=workers,
-        persistent_workers=workers > 0, worker_init_fn=one_thread,
+        TwoViews(paths, pillow), batch_size=batch_size, shuffle=True, drop_last=True,
+        num_workers=workers, persistent_workers=workers > 0, worker_init_fn=one_thread,
         generator=torch.Generator().manual_seed(seed))
 
 

@@ -32,6 +32,8 @@ def parse():
     parser.add_argument("--width", type=float, default=recipe["width"])
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--pillow", action="store_true",
+                        help="augment Pillow images instead of float tensors")
     parser.add_argument("--workers", type=int, default=1, help="loader processes")
     parser.add_argument("--compute-threads", type=int, default=2)
     parser.add_argument("--max-steps", type=int, default=0,
@@ -92,7 +94,8 @@ def main():
     recipe = dict(simclr_model.RECIPE, width=args.width, batch_size=args.batch_size,
                   epochs=args.epochs)
     paths, labels, _ = simclr_data.list_images(os.path.join(args.data, "train"), args.per_class)
-    loader = simclr_data.train_loader(paths, args.batch_size, args.workers, args.seed)
+    loader = simclr_data.train_loader(paths, args.batch_size, args.workers, args.seed,
+                                      args.pillow)
     if not len(loader):
         raise SystemExit(f"{args.data}: {len(paths)} images make no batch of {args.batch_size}")
     model = simclr_model.SimCLR(args.width, recipe["hidden"], recipe["output"])
@@ -111,8 +114,8 @@ def main():
     result = {"program": "pytorch", "torch": torch.__version__, "seed": args.seed,
               "precision": args.precision, "channels_last": args.channels_last,
               "compute_threads": args.compute_threads, "workers": args.workers,
-              "train_images": len(paths), "steps": steps, "loss_last_epoch": loss,
-              "images_per_s": speed, "train_seconds": time.perf_counter() - began}
+              "pillow": args.pillow, "train_images": len(paths), "steps": steps,
+              "loss_last_epoch": loss, "images_per_s": speed, "train_seconds": time.perf_counter() - began}
     if not args.no_eval:
         result["knn"], result["linear"] = evaluate(args, model.encoder, paths, labels)
         say(f"knn {result['knn']:.4f} linear {result['linear']:.4f}")

@@ -16,7 +16,7 @@ import simclr_model  # noqa: E402
 import step_parity  # noqa: E402
 
 STEPS, BATCH, TOTAL_STEPS = 3, 32, 10
-# Rounding flips ReLUs, and a flip's effect grows about a hundredfold a step. With this seed and rate
+# Rounding flips ReLUs; a flip's effect grows about a hundredfold a step. With this seed and rate
 # float32 stays within 3e-6 (losses) and 1e-3 (features) of float64 in both memory formats and for
 # 1 and 2 threads; with most seeds, or at 0.06, it does not.
 SEED, LEARNING_RATE = 115, 0.01
