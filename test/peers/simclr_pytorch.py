@@ -115,7 +115,8 @@ def main():
               "precision": args.precision, "channels_last": args.channels_last,
               "compute_threads": args.compute_threads, "workers": args.workers,
               "pillow": args.pillow, "train_images": len(paths), "steps": steps,
-              "loss_last_epoch": loss, "images_per_s": speed, "train_seconds": time.perf_counter() - began}
+              "loss_last_epoch": loss, "images_per_s": speed,
+              "train_seconds": time.perf_counter() - began}
     if not args.no_eval:
         result["knn"], result["linear"] = evaluate(args, model.encoder, paths, labels)
         say(f"knn {result['knn']:.4f} linear {result['linear']:.4f}")

@@ -16,7 +16,7 @@ Training at the recipe's rate is chaotic in float32: a change in the last bit (a
 another order of operations in the loss) flips a few ReLUs and grows about tenfold a step, to 1e-3
 of the loss after five steps and 1e-2 after twelve. So the float32 losses can only be met by the
 same kernels, thread count and loss expression (simclr_model.nt_xent); the float64 losses can be met
-by any right program that runs in float64, and are the strict test of method, optimiser and schedule.
+by any right program that runs in float64: the strict test of method, optimiser and schedule.
 """
 
 import copy
