@@ -47,13 +47,26 @@ void add_log_options(CLI::App& command) {
 
 void print_json(const Json& result) { std::cout << result.dump(2) << std::endl; }
 
+namespace {
+
+/// Columns that a text takes on a terminal: bytes that continue a UTF-8 character take none.
+std::size_t columns(const std::string& text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+}  // namespace
+
+void print_facts(const std::vector<std::pair<std::string, std::string>>& facts) {
+  std::size_t width = 0;
+  for (const auto& [name, value] : facts) width = std::max(width, columns(name));
+  for (const auto& [name, value] : facts) {
+    log_info("  {}{}  {}", name, std::string(width - columns(name), ' '), value);
+  }
+}
+
 void print_table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths;
-  const auto columns = [](const std::string& text) {
-    // UTF-8: bytes that continue a character take no column.
-    return static_cast<std::size_t>(
-        std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
-  };
   for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], columns(row[i]));

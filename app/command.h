@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "clr/config/json.h"
@@ -37,8 +38,11 @@ void add_log_options(CLI::App& command);
 /// Prints a command's result as one JSON object on standard output.
 void print_json(const Json& result);
 
-/// Prints an aligned table on standard error; the first row is the heading, the first column left-aligned.
+/// Prints an aligned table on standard error; the first row is the heading, numbers are right-aligned.
 void print_table(const std::vector<std::vector<std::string>>& rows);
+
+/// Prints names and their values, both left-aligned.
+void print_facts(const std::vector<std::pair<std::string, std::string>>& facts);
 
 /// "43.4 % [42.4, 44.4]".
 std::string percent(double fraction);

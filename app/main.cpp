@@ -29,7 +29,6 @@ std::string one_line(const std::string& text) { return text.substr(0, text.find(
 
 void run_program(int argc, char** argv) {
   CLI::App program("Train visual representations without labels, and judge them.", "clr");
-  program.require_subcommand(1);
   program.set_version_flag("--version", version_text());
   program.footer("Presets: clr config --list.  A command's options: clr COMMAND --help.");
   Action action;
@@ -44,10 +43,14 @@ void run_program(int argc, char** argv) {
     program.exit(success);
     return;
   } catch (const CLI::ParseError& error) {
-    const auto chosen = program.get_subcommands();
-    const std::string name = chosen.empty() ? "clr" : "clr " + chosen.front()->get_name();
+    std::string name = "clr";
+    for (const CLI::App* at = &program; !at->get_subcommands().empty();) {
+      at = at->get_subcommands().front();
+      name += " " + at->get_name();
+    }
     throw Error(ErrorKind::usage, fmt::format("{}: {}; see {} --help", name, one_line(error.what()), name));
   }
+  if (!action) throw Error(ErrorKind::usage, "clr: expected a command, got none; see clr --help");
   action();
 }
 

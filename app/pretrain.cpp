@@ -70,7 +70,7 @@ Json describe(const RunConfig& config, const Dataset& dataset, const PretrainOpt
 void print_plan(const Json& plan, const RunConfig& config) {
   log_info("{} on {} (batch {})", config.method.type, config.encoder.type, config.train.batch_size);
   const auto classes = plan["classes"].get<std::int64_t>();
-  std::vector<std::vector<std::string>> rows = {
+  std::vector<std::pair<std::string, std::string>> rows = {
       {"images", format_count(plan["images"].get<std::int64_t>()) +
                      (classes > 0 ? fmt::format(" in {} classes", classes) : ", unlabelled")},
       {"steps", fmt::format("{} ({} epochs of {})", format_count(plan["steps"].get<std::int64_t>()),
@@ -84,7 +84,7 @@ void print_plan(const Json& plan, const RunConfig& config) {
     rows.push_back({"estimated peak memory", format_bytes(plan["estimated_peak_memory_bytes"].get<double>())});
   }
   rows.push_back({"output", plan["out"].get<std::string>()});
-  print_table(rows);
+  print_facts(rows);
 }
 
 /// Checks that the output folder could be written to, and leaves no trace of having tried.
@@ -157,7 +157,7 @@ void run(PretrainOptions options) {
   write_file_durably(fs::path(options.out) / "result.json", json.dump(2) + "\n");
 
   log_info("done in {}", format_duration(result.seconds));
-  std::vector<std::vector<std::string>> rows = {
+  std::vector<std::pair<std::string, std::string>> rows = {
       {"loss of the last epoch", fmt::format("{:.4f}", result.loss)},
       {"images/s", fmt::format("{:.0f} (waiting for data {:.0f} %)", result.images_per_s, 100 * result.data_wait)},
       {"peak memory", format_bytes(static_cast<double>(peak_resident_memory()))}};
@@ -166,7 +166,7 @@ void run(PretrainOptions options) {
     rows.push_back({"unreadable images", fmt::format("{} (bad_images.tsv)", result.bad_images)});
   }
   rows.push_back({"checkpoint", result.checkpoint.string()});
-  print_table(rows);
+  print_facts(rows);
   if (dataset->labelled()) {
     log_info("next: clr linear-eval --checkpoint {} --train {} --test TEST_FOLDER", options.out, options.data);
   } else {

@@ -75,9 +75,11 @@ readonly peers=$cache/peers
 readonly peers_note=$cache/peers-python
 
 did_something=no
+partial=
 unfinished=()
-log=
 child=
+log=$(mktemp "${TMPDIR:-/tmp}/clr-setup.XXXXXX" 2>/dev/null) ||
+  fail "cannot write to the temporary folder ${TMPDIR:-/tmp}"
 # Whatever is being fetched goes, however the script ends.
 clean_up() {
   local status=$?
@@ -87,7 +89,7 @@ clean_up() {
     wait "$child" 2>/dev/null || true
   fi
   if [ ${#unfinished[@]} -gt 0 ]; then rm -rf -- "${unfinished[@]}"; fi
-  if [ -n "$log" ]; then rm -f -- "$log"; fi
+  rm -f -- "$log"
   exit "$status"
 }
 trap clean_up EXIT
@@ -106,11 +108,6 @@ reason() {
   fi
   [ -n "$line" ] || line=$(tail -n 1 "$log")
   printf '%.200s' "${line:-no message}"
-}
-
-new_log() {
-  if [ -z "$log" ]; then log=$(mktemp "${TMPDIR:-/tmp}/clr-setup.XXXXXX") || fail "cannot write to ${TMPDIR:-/tmp}"; fi
-  : >"$log"
 }
 
 # run COMMAND...: output to the log. In the background, because bash answers a signal only when the
@@ -133,13 +130,28 @@ lock_cache() {
   flock 9
 }
 
-# fetch FOLDER WHAT WHEEL...: the wheels, unpacked, in FOLDER.
+# begin FOLDER: an empty FOLDER.partial to fetch into, with pip's temporary files, so that a moment's
+# rename finishes it and nothing is left elsewhere when pip is killed.
+begin() {
+  partial=$1.partial
+  rm -rf -- "$partial"
+  unfinished=("$partial")
+  mkdir -p "$partial/tmp"
+  export TMPDIR=$partial/tmp
+}
+# finish: what remains of it goes.
+finish() {
+  unset TMPDIR
+  rm -rf -- "$partial"
+  unfinished=()
+}
+
+# fetch WHAT WHEEL...: the wheels, unpacked, in $partial/site.
 fetch() {
-  local folder=$1 what=$2
-  shift 2
+  local what=$1
+  shift
   say "downloading $what"
-  new_log
-  if ! run python3 -m pip install --no-deps --no-compile --only-binary=:all: --target "$folder" \
+  if ! run python3 -m pip install --no-deps --no-compile --only-binary=:all: --target "$partial/site" \
     --quiet --no-input --disable-pip-version-check --no-warn-conflicts --retries 2 --timeout 30 \
     "$@"; then
     fail "cannot download $what: $(reason)"
@@ -232,10 +244,9 @@ if [ ${#missing[@]} -gt 0 ]; then
     as_root=(sudo)
   fi
   say "installing ${missing[*]}"
-  new_log
   export DEBIAN_FRONTEND=noninteractive
   # A failed update is not the end: the lists at hand may do. The install then says what is missing.
-  "${as_root[@]}" apt-get -q update -o Acquire::Retries=1 >"$log" 2>&1 || true
+  "${as_root[@]}" apt-get -q update -o Acquire::Retries=1 >>"$log" 2>&1 || true
   if ! "${as_root[@]}" apt-get -qq install -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1; then
     fail "cannot install ${missing[*]}: $(reason)"
   fi
@@ -247,16 +258,14 @@ if [ "$need_libtorch" = yes ]; then
   lock_cache
   if [ -z "$(torch_folder "$libtorch")" ]; then
     did_something=yes
-    partial=$libtorch.partial
-    rm -rf -- "$partial"
-    unfinished=("$partial")
-    fetch "$partial" "LibTorch $torch_version (about 550 MB)" "${cpu_wheels[@]}"
-    version=$(version_of "$partial/torch")
+    begin "$libtorch"
+    fetch "LibTorch $torch_version (about 550 MB)" "${cpu_wheels[@]}"
+    version=$(version_of "$partial/site/torch")
     [ "$version" = "$torch_version" ] ||
       fail "expected LibTorch $torch_version, the download is version ${version:-unknown}"
     rm -rf -- "$libtorch"
-    mv -T -- "$partial" "$libtorch"
-    unfinished=()
+    mv -T -- "$partial/site" "$libtorch"
+    finish
     say "LibTorch $torch_version is in $libtorch"
   fi
 fi
@@ -265,15 +274,12 @@ if [ "$need_cuda" = yes ]; then
   lock_cache
   if ! [ -f "$libtorch/.cuda" ]; then
     did_something=yes
-    partial=$libtorch.cuda.partial
-    rm -rf -- "$partial"
-    unfinished=("$partial")
-    fetch "$partial" "the CUDA libraries (about 2.5 GB)" "${cuda_wheels[@]}"
+    begin "$libtorch-cuda"
+    fetch "the CUDA libraries (about 2.5 GB)" "${cuda_wheels[@]}"
     # Links, not copies; the mark says that all are there.
-    cp -rlf -- "$partial/nvidia" "$libtorch/"
+    cp -rlf -- "$partial/site/nvidia" "$libtorch/"
     touch "$libtorch/.cuda"
-    rm -rf -- "$partial"
-    unfinished=()
+    finish
     say "the CUDA libraries are in $libtorch/nvidia"
   fi
 fi
@@ -282,14 +288,12 @@ if [ "$need_nvcc" = yes ]; then
   lock_cache
   if ! [ -d "$nvcc_folder" ]; then
     did_something=yes
-    partial=$nvcc_folder.partial
-    rm -rf -- "$partial"
-    unfinished=("$partial")
-    fetch "$partial" "nvcc 13.0 (about 100 MB)" "${nvcc_wheels[@]}"
+    begin "$nvcc_folder"
+    fetch "nvcc 13.0 (about 100 MB)" "${nvcc_wheels[@]}"
     # nvcc looks for its libraries in lib64, the wheels have lib.
-    ln -s lib "$partial/nvidia/cu13/lib64"
-    mv -T -- "$partial" "$nvcc_folder"
-    unfinished=()
+    ln -s lib "$partial/site/nvidia/cu13/lib64"
+    mv -T -- "$partial/site" "$nvcc_folder"
+    finish
     say "nvcc is in $nvcc_folder/nvidia/cu13/bin"
   fi
 fi
@@ -302,17 +306,17 @@ if [ "$need_peers" = yes ]; then
     did_something=yes
     # Made where it stays, because an environment cannot be moved; the note says that it is whole.
     rm -rf -- "$peers" "$peers_note"
-    unfinished=("$peers")
-    new_log
+    begin "$peers-pip"
+    unfinished+=("$peers")
     run python3 -m venv "$peers" || fail "cannot make a Python environment in $peers: $(reason)"
     say "downloading ${peer_packages[*]} (about 3 GB)"
     if ! run "$peers/bin/python" -m pip install --quiet --no-input --disable-pip-version-check \
       --retries 2 --timeout 30 "${peer_packages[@]}"; then
       fail "cannot download ${peer_packages[*]}: $(reason)"
     fi
-    printf '%s\n' "$peers/bin/python" >"$peers_note.partial"
-    mv -- "$peers_note.partial" "$peers_note"
-    unfinished=()
+    printf '%s\n' "$peers/bin/python" >"$partial/note"
+    mv -- "$partial/note" "$peers_note"
+    finish
     say "the peers' Python is $peers/bin/python"
   fi
 fi

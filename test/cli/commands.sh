@@ -11,7 +11,6 @@ check "what is not built is not offered" test -z "$("$CLR" --help | grep -E 'fin
 check "the version names LibTorch" grep -q "LibTorch 2.11" <("$CLR" --version)
 check "presets are listed" grep -q "simclr_cifar10_tiny" <("$CLR" config --list)
 check "--list --json" grep -q '"presets"' <("$CLR" config --list --json)
-root=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")/../..")
 check "configs/schema.json is what --schema prints" cmp "$root/configs/schema.json" <("$CLR" config --schema)
 check "docs/config.md is what --markdown prints" cmp "$root/docs/config.md" <("$CLR" config --markdown)
 while read -r _ name _; do

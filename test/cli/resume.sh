@@ -7,15 +7,17 @@ source "$(dirname "${BASH_SOURCE[0]}")/../support/cli.sh"
 cd "$scratch" || exit 1
 
 make_set set 3 40
-# 7 steps an epoch, 84 in all; a row of metrics each.
+# 7 steps an epoch, 84 in all; a row of metrics each. In the background the program takes the place of the shell that
+# would start it, so that signals reach it.
 run() { # OUT THREADS ARGUMENTS...
   local out=$1 threads=$2
   shift 2
-  "$CLR" pretrain --config simclr_smoke --data set --device cpu --out "$out" --threads "$threads" --quiet \
+  $prefix "$CLR" pretrain --config simclr_smoke --data set --device cpu --out "$out" --threads "$threads" --quiet \
     --set train.epochs=12 --set train.batch_size=16 --set encoder.width=0.25 --set train.knn_every_epochs=4 \
     --set train.compute_threads=1 --set schedule.warmup_epochs=1 "$@"
 }
 
+prefix=
 check "the unbroken run" run whole 1
 
 threads=(1 2 3 1 2 3)
@@ -24,7 +26,7 @@ for attempt in 1 2 3 4 5; do
   target=$((attempt * 14 + RANDOM % 7))
   flag=()
   [ -d broken ] && flag=(--resume)
-  run broken "${threads[attempt]}" ${flag[@]+"${flag[@]}"} 2>stderr &
+  (prefix=exec && run broken "${threads[attempt]}" ${flag[@]+"${flag[@]}"}) 2>stderr &
   pid=$!
   while kill -0 "$pid" 2>/dev/null; do
     [ "$(cat broken/metrics.jsonl 2>/dev/null | wc -l)" -ge "$target" ] && kill -TERM "$pid" && break
@@ -48,11 +50,12 @@ check "metrics.jsonl is equal but for times" cmp whole.txt broken.txt
 check "a row a step and an epoch" test "$(wc -l <whole.txt)" -eq $((84 + 12))
 
 # Killed without warning: rows from after the checkpoint are dropped and made again.
-run killed 1 &
+(prefix=exec && run killed 1) &
 pid=$!
 while [ "$(cat killed/metrics.jsonl 2>/dev/null | wc -l)" -lt 30 ] && kill -0 "$pid" 2>/dev/null; do sleep 0.005; done
 kill -9 "$pid" 2>/dev/null
 wait "$pid" 2>/dev/null
+check "killed in the middle" test ! -e killed/result.json
 check "after kill -9" run killed 3 --resume
 strip killed >killed.txt
 check "metrics.jsonl after kill -9" cmp whole.txt killed.txt

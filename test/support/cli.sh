@@ -4,6 +4,8 @@
 set -uo pipefail
 
 : "${CLR:?the path of the clr binary}"
+CLR=$(readlink -f "$CLR")
+root=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")/../..")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 checks=0

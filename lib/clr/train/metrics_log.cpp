@@ -2,6 +2,7 @@
 #include "clr/train/metrics_log.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -19,6 +20,10 @@ namespace {
 MetricsLog::MetricsLog(const std::filesystem::path& run, std::int64_t bytes, std::int64_t first_step)
     : path_(run / "metrics.jsonl"), bytes_(bytes) {
   file_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  if (file_ >= 0 && flock(file_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    close(file_);
+    throw Error(ErrorKind::output, path_.string() + ": another process is writing this run; wait for it or stop it");
+  }
   if (file_ < 0 || ftruncate(file_, bytes) != 0 || lseek(file_, bytes, SEEK_SET) != bytes) fail(path_);
   tensorboard_ = std::make_unique<TensorBoardWriter>(run, first_step);
 }
