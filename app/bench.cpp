@@ -149,7 +149,7 @@ void run(const BenchTrainOptions& options) {
   config.schedule.warmup_epochs = 0;
   config.train.checkpoint_every_epochs = 1'000'000;
 
-  const Size view = Augmenter(config.augment, "/augment").view_size(0);
+  const Size view = Augmenter(config.augment).view_size(0);
   std::shared_ptr<const Dataset> dataset;
   if (options.data.empty()) {
     dataset = std::make_shared<NoiseDataset>(options.steps * config.train.batch_size, view);

@@ -90,7 +90,7 @@ Features FeatureExtractor::extract(std::shared_ptr<const Dataset> dataset,
   options.data = config_.data;
   // One pass: nothing that is kept would be read again.
   options.data.cache = CacheMode::none;
-  const auto augmenter = std::make_shared<const Augmenter>(config_.augment, "/augment");
+  const auto augmenter = std::make_shared<const Augmenter>(config_.augment);
   const auto loader = make_thread_loader(dataset, augmenter, options);
   Progress progress(title, dataset->size());
   Features features = extract_features(

@@ -129,9 +129,6 @@ void run(PretrainOptions options) {
   }
 
   make_output_folder(options.out);
-  add_log_file(fs::path(options.out) / "log.txt");
-  write_file_durably(fs::path(options.out) / "config.json", dump_value(config).dump(2) + "\n");
-
   TrainerOptions trainer_options;
   trainer_options.out = options.out;
   trainer_options.device = device;
@@ -140,6 +137,9 @@ void run(PretrainOptions options) {
   trainer_options.resume = options.resume;
   catch_stop_signals();
   Trainer trainer(config, dataset, trainer_options);
+  // Not before: what cannot be trained leaves no folder that looks like a run.
+  add_log_file(fs::path(options.out) / "log.txt");
+  write_file_durably(fs::path(options.out) / "config.json", dump_value(config).dump(2) + "\n");
   print_plan(plan, config);
   const TrainResult result = trainer.run();
 

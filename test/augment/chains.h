@@ -69,7 +69,7 @@ inline AugmentConfig read_augment(const Json& views) {
 }
 
 inline Augmenter make_augmenter(const Json& views) {
-  return Augmenter(read_augment(views), "test: /augment");
+  return Augmenter(read_augment(views), Place("test") / "augment");
 }
 
 /// A configuration of one entry.

@@ -67,7 +67,7 @@ std::shared_ptr<const Augmenter> make_views() {
     {"count": 1, "chain": [{"type": "center_crop", "size": 12}]}])");
   AugmentConfig config;
   read_value(Json{{"views", views}}, Place("test") / "augment", config);
-  return std::make_shared<const Augmenter>(config, "test: /augment");
+  return std::make_shared<const Augmenter>(config);
 }
 
 LoaderOptions make_options(int threads = 2) {

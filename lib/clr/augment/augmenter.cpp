@@ -27,20 +27,6 @@ struct Chain {
   Size size;
 };
 
-/// "file: /pointer" as a place, so that messages go on from it.
-Place place_of(const std::string& where) {
-  const auto pointer = where.find(": /");
-  if (pointer == std::string::npos) return Place(where);
-  Place place(where.substr(0, pointer));
-  std::size_t begin = pointer + 3;
-  while (begin < where.size()) {
-    const std::size_t end = std::min(where.find('/', begin), where.size());
-    place = place / where.substr(begin, end - begin);
-    begin = end + 1;
-  }
-  return place;
-}
-
 Chain make_chain(const ViewConfig& config, const Place& place) {
   Chain chain;
   std::optional<Size> size;
@@ -176,9 +162,9 @@ struct Augmenter::Impl {
   }
 };
 
-Augmenter::Augmenter(const AugmentConfig& config, const std::string& where)
+Augmenter::Augmenter(const AugmentConfig& config, const Place& where)
     : impl_(std::make_unique<Impl>()) {
-  const Place views = place_of(where) / "views";
+  const Place views = where / "views";
   if (config.views.empty()) views.fail("expected at least one group of views, got none");
   for (std::size_t i = 0; i < config.views.size(); ++i) {
     impl_->chains.push_back(make_chain(config.views[i], views / i / "chain"));

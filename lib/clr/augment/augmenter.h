@@ -50,8 +50,8 @@ struct ViewParameters {
 class Augmenter {
  public:
   /// Throws:  Error{config} for an empty list of views, a chain whose final size depends on the image, or
-  ///          a blur kernel that does not fit (kernel <= 2 * side - 1), naming the pointer below `where`.
-  Augmenter(const AugmentConfig& config, const std::string& where);
+  ///          a blur kernel that does not fit (kernel <= 2 * side - 1), naming the place below `where`, the `augment` section.
+  Augmenter(const AugmentConfig& config, const Place& where = Place("augment"));
   ~Augmenter();
   Augmenter(Augmenter&&) noexcept;
 

@@ -8,7 +8,7 @@ EvalConfig read_eval_config(const ConfigDocument& document) {
   const Place root = document.place();
   read_fields(document.value, root, config);
   if (!config.augment.views.empty()) {
-    const Augmenter augmenter(config.augment, (root / "augment").str());
+    const Augmenter augmenter(config.augment, root / "augment");
     if (augmenter.view_count() != 1) {
       (root / "augment" / "views")
           .fail(fmt::format("expected one view for evaluation, got {}", augmenter.view_count()));

@@ -40,7 +40,7 @@ double KnnMonitor::top1(Encoder& encoder) {
                              ? PixelLayout::interleaved
                              : PixelLayout::planar;
   options.data = config_.data;
-  const auto augmenter = std::make_shared<const Augmenter>(evaluation_augment(config_), "evaluation transform");
+  const auto augmenter = std::make_shared<const Augmenter>(evaluation_augment(config_));
   const auto loader = make_thread_loader(slice_, augmenter, options);
   encoder.eval();
   const Features features = extract_features(*loader, *slice_, device_, [&](const torch::Tensor& pixels) {

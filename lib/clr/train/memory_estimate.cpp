@@ -52,7 +52,7 @@ class Estimator {
  public:
   Estimator(const RunConfig& config, std::int64_t dataset_size, std::int64_t classes,
             const torch::Device& device)
-      : config_(config), device_(device), augmenter_(config.augment, "/augment") {
+      : config_(config), device_(device), augmenter_(config.augment) {
     method_ = build_method(config, dataset_size, classes, steps_per_epoch(config, dataset_size));
     place_module(*method_, device, channels_last());
     method_->train();

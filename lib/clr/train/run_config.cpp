@@ -15,7 +15,7 @@ void validate(const RunConfig& config, const Place& root) {
   const Place views = root / "augment" / "views";
   if (config.augment.views.empty()) views.fail("expected at least one group of views, got none");
   // Building it checks chains, kernels and final sizes.
-  Augmenter(config.augment, (root / "augment").str());
+  Augmenter(config.augment, root / "augment");
 
   const Place train = root / "train";
   if (config.schedule.warmup_epochs > static_cast<double>(config.train.epochs)) {
@@ -55,7 +55,7 @@ AugmentConfig make_evaluation_augment(std::int64_t resize, std::int64_t crop, co
 }
 
 AugmentConfig evaluation_augment(const RunConfig& config) {
-  const Augmenter augmenter(config.augment, "augment");
+  const Augmenter augmenter(config.augment);
   const std::int64_t side = augmenter.view_size(0).width;
   Json normalize;
   for (const auto& op : config.augment.views.front().chain) {

@@ -85,7 +85,7 @@ class Trainer::Loop {
     }
     optimizer_ = optimizers().make(c.optimizer, groups);
     loader_ = make_thread_loader(
-        dataset_, std::make_shared<const Augmenter>(c.augment, "/augment"),
+        dataset_, std::make_shared<const Augmenter>(c.augment),
         training_loader_options(c, options.device, options.loader_threads));
     if (dataset_->labelled() && c.train.knn_every_epochs > 0) {
       monitor_ = std::make_unique<KnnMonitor>(c, dataset_, options.device, options.loader_threads);
@@ -96,6 +96,9 @@ class Trainer::Loop {
 
   TrainResult run() {
     const auto start = Clock::now();
+    if (state_.step > 0) {
+      log_info("resumed {} at step {} of {}", checkpoint_.string(), state_.step, total_steps_);
+    }
     Progress progress("training", total_steps_, state_.step);
     method_->train();
     if (state_.step < total_steps_) loader_->start(state_.epoch, state_.step_in_epoch);
@@ -156,7 +159,6 @@ class Trainer::Loop {
     for (auto& [name, sum] : state_.epoch_sums) sum = sum.to(options_.device);
     checkpoint_ = *folder;
     checkpoint_step_ = state_.step;
-    log_info("resumed {} at step {} of {}", folder->string(), state_.step, total_steps_);
   }
 
   void train_step() {
@@ -382,7 +384,7 @@ std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t datas
   context.classes = classes;
   context.steps_per_epoch = steps_per_epoch;
   context.total_steps = steps_per_epoch * config.train.epochs;
-  context.views = Augmenter(config.augment, "/augment").view_count();
+  context.views = Augmenter(config.augment).view_count();
   return methods().make(config.method, context);
 }
 
