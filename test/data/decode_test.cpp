@@ -2,7 +2,9 @@
 // Pillow's pixels for odd files (test/golden/decode/README.md), and files that are made here.
 #include "clr/data/decode.h"
 
-#include <cstring>
+#include <zlib.h>
+
+#include <algorithm>
 #include <initializer_list>
 #include <string>
 #include <utility>
@@ -141,6 +143,36 @@ CATCH_TEST_CASE("a damaged PNG is refused, wherever the damage is", "[data]") {
     CATCH_CAPTURE(at);
     CATCH_CHECK(error_of([&] { decode(damaged, {}); }));
   }
+}
+
+/// An 8-bit gray PNG whose compressed rows are `rows` of the `height` that its header names.
+Bytes make_png(std::uint8_t width, std::uint8_t height, int rows) {
+  Bytes bytes = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+  const auto chunk = [&bytes](const std::string& type, const Bytes& content) {
+    const auto number = [&bytes](unsigned long value) {
+      for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<std::uint8_t>(value >> shift));
+    };
+    number(content.size());
+    const std::size_t begin = bytes.size();
+    bytes.insert(bytes.end(), type.begin(), type.end());
+    bytes.insert(bytes.end(), content.begin(), content.end());
+    number(crc32(0, &bytes[begin], static_cast<unsigned>(bytes.size() - begin)));
+  };
+  chunk("IHDR", {0, 0, 0, width, 0, 0, 0, height, 8, 0, 0, 0, 0});
+  const Bytes raw(static_cast<std::size_t>((1 + width) * rows), 0);
+  Bytes packed(compressBound(raw.size()));
+  uLongf size = packed.size();
+  compress(packed.data(), &size, raw.data(), raw.size());
+  packed.resize(size);
+  chunk("IDAT", packed);
+  chunk("IEND", {});
+  return bytes;
+}
+
+CATCH_TEST_CASE("a PNG with too few pixels in whole chunks is refused", "[data]") {
+  if (!jpeg_only()) CATCH_CHECK(decode(make_png(8, 8, 8), {}).pixels == Bytes(3 * 64, 0));
+  CATCH_CHECK(error_of([] { decode(make_png(8, 8, 5), {}); }));
+  CATCH_CHECK(error_of([] { decode(make_png(8, 8, 0), {}); }));
 }
 
 CATCH_TEST_CASE("damage anywhere ends in pixels or a data error, never otherwise", "[data]") {

@@ -77,11 +77,20 @@ std::vector<std::uint8_t> pixel_chunks(std::span<const std::uint8_t> bytes) {
   constexpr std::array<std::string_view, 4> kKept = {"IHDR", "PLTE", "IDAT", "IEND"};
   std::vector<std::uint8_t> result(bytes.begin(), bytes.begin() + kSignature);
   result.reserve(bytes.size());
+  bool pixels = false;
   for_each_chunk(bytes, [&](const Chunk& chunk) {
-    if (std::find(kKept.begin(), kKept.end(), chunk.type) == kKept.end()) return;
+    const bool kept = std::find(kKept.begin(), kKept.end(), chunk.type) != kKept.end();
+    // A capital marks what no decoder may ignore, so an unknown one is damage, or a format of its own.
+    const bool critical = chunk.type[0] >= 'A' && chunk.type[0] <= 'Z';
+    if (!kept && !critical) return;
     check_sum(chunk);
+    if (!kept) {
+      throw Error(ErrorKind::data, fmt::format("PNG with a chunk {} is not supported", chunk.type));
+    }
+    pixels = pixels || chunk.type == "IDAT";
     result.insert(result.end(), chunk.whole.begin(), chunk.whole.end());
   });
+  if (!pixels) throw Error(ErrorKind::data, "damaged PNG: no pixels in it");
   return result;
 }
 
