@@ -50,25 +50,41 @@ Json golden_cases() {
 bool same(const Image& a, const Image& b) { return a.size() == b.size() && a.pixels == b.pixels; }
 
 /// An uncompressed little-endian TIFF of one strip.
-Bytes make_tiff(int width, int height, int bits, int channels, const Bytes& samples, int orientation = 1) {
+struct TiffOptions {
+  int orientation = 1;
+  int alpha = 0;  ///< value of ExtraSamples, for 4 channels
+};
+
+Bytes make_tiff(int width, int height, int bits, int channels, const Bytes& samples,
+                const TiffOptions& options = {}) {
   Bytes bytes = {'I', 'I', 42, 0, 8, 0, 0, 0};
   const auto number = [&bytes](std::uint32_t value, int count) {
     for (int i = 0; i < count; ++i) bytes.push_back(static_cast<std::uint8_t>(value >> (8 * i)));
   };
-  const std::vector<std::pair<int, int>> tags = {
-      {256, width},       {257, height},           {258, bits}, {259, 1},      {262, channels == 3 ? 2 : 1},
-      {273, 8 + 2 + 11 * 12 + 4 + 6}, {274, orientation}, {277, channels}, {278, height},
-      {279, static_cast<int>(samples.size())}, {284, 1}};
-  number(static_cast<std::uint32_t>(tags.size()), 2);
+  constexpr int kTags = 12;
+  constexpr int kBits = 8 + 2 + 12 * kTags + 4;  // where the list of bits a sample stands
+  const int data = kBits + 2 * channels;
+  const std::vector<std::pair<int, int>> tags = {{256, width},
+                                                 {257, height},
+                                                 {258, channels == 1 ? bits : kBits},
+                                                 {259, 1},
+                                                 {262, channels == 1 ? 1 : 2},
+                                                 {273, data},
+                                                 {274, options.orientation},
+                                                 {277, channels},
+                                                 {278, height},
+                                                 {279, static_cast<int>(samples.size())},
+                                                 {284, 1},
+                                                 {channels == 4 ? 338 : 32768, options.alpha}};
+  number(kTags, 2);
   for (const auto& [tag, value] : tags) {
-    const bool list = tag == 258 && channels == 3;
     number(static_cast<std::uint32_t>(tag), 2);
-    number(list ? 3 : 4, 2);
-    number(list ? 3 : 1, 4);
-    number(list ? 8 + 2 + 11 * 12 + 4 : static_cast<std::uint32_t>(value), 4);
+    number(tag == 258 || tag == 338 ? 3 : 4, 2);
+    number(tag == 258 ? static_cast<std::uint32_t>(channels) : 1, 4);
+    number(static_cast<std::uint32_t>(value), 4);
   }
   number(0, 4);
-  for (int i = 0; i < 3; ++i) number(static_cast<std::uint32_t>(bits), 2);
+  for (int i = 0; i < channels; ++i) number(static_cast<std::uint32_t>(bits), 2);
   bytes.insert(bytes.end(), samples.begin(), samples.end());
   return bytes;
 }
@@ -271,6 +287,7 @@ CATCH_TEST_CASE("PNM and TIFF decode by content", "[data]") {
     CATCH_CHECK(same(decode(bytes, {}), image));
   }
   CATCH_CHECK(contains(error_of([] { decode(make_pnm("P5 1 1 100\n", {7}), {}); }), "largest value of 100"));
+  CATCH_CHECK(contains(error_of([] { decode(make_tiff(1, 1, 32, 1, Bytes(4)), {}); }), "TIFF with 32 bits"));
   if (jpeg_only()) return;
   // 16 bits, gray: 128 / 257 rounds down, 129 / 257 up.
   const Bytes little = {0, 0, 128, 0, 129, 0, 255, 255};
@@ -278,6 +295,18 @@ CATCH_TEST_CASE("PNM and TIFF decode by content", "[data]") {
   const Bytes expected = {0, 0, 0, 0, 0, 0, 1, 1, 1, 255, 255, 255};
   CATCH_CHECK(decode(make_tiff(2, 2, 16, 1, little), {}).pixels == expected);
   CATCH_CHECK(decode(make_pnm("P5 2 2 65535\n", big), {}).pixels == expected);
+
+  // Alpha of 0 and 128 leaves the colours alone, whatever kind it is declared to be.
+  const Bytes rgba = {10, 20, 30, 0, 40, 50, 60, 128};
+  for (const int alpha : {0, 1, 2}) {
+    CATCH_CAPTURE(alpha);
+    CATCH_CHECK(decode(make_tiff(2, 1, 8, 4, rgba, {1, alpha}), {}).pixels == Bytes{10, 20, 30, 40, 50, 60});
+  }
+  // Orientation 6: turned clockwise.
+  const Bytes turned = make_tiff(2, 1, 8, 3, {1, 2, 3, 4, 5, 6}, {6, 0});
+  CATCH_CHECK(probe(turned, {}) == Size{1, 2});
+  CATCH_CHECK(decode(turned, {}).size() == Size{1, 2});
+  CATCH_CHECK(decode(turned, {}).pixels == Bytes{1, 2, 3, 4, 5, 6});
 }
 
 }  // namespace

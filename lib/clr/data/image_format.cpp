@@ -14,6 +14,7 @@
 #include "clr/core/error.h"
 #include "clr/data/byte_reader.h"
 #include "clr/data/png_chunks.h"
+#include "clr/data/tiff_header.h"
 
 namespace clr {
 namespace {
@@ -116,68 +117,6 @@ Size webp_size(Bytes bytes) {
   if (!complete) cut_off(ImageFormat::webp);
   if (!size) damaged(ImageFormat::webp, "no picture in it");
   return checked_size(ImageFormat::webp, size->width, size->height);
-}
-
-// ------------------------------------------------------------------------------------------- TIFF
-
-/// The values of an integer tag of the first directory of a TIFF structure; none where it lacks the tag.
-std::vector<std::uint32_t> tiff_tag(Bytes bytes, std::uint32_t wanted) {
-  const bool big_endian = ByteReader(bytes).is(0, "MM");
-  const ByteReader reader(bytes, big_endian);
-  if (reader.u16(2) != 42U) return {};
-  const auto directory = reader.u32(4);
-  const auto entries = directory ? reader.u16(*directory) : std::nullopt;
-  if (!entries) return {};
-  for (std::uint32_t i = 0; i < *entries; ++i) {
-    const std::uint64_t entry = std::uint64_t{*directory} + 2 + 12ULL * i;
-    if (!reader.has(entry, 12)) return {};
-    if (reader.u16(entry) != wanted) continue;
-    constexpr std::uint32_t kShort = 3;
-    const bool is_short = reader.u16(entry + 2) == kShort;
-    const std::uint64_t length = is_short ? 2 : 4;
-    const std::uint64_t count = *reader.u32(entry + 4);
-    // What fits stands in the entry itself.
-    const std::uint64_t first = count * length <= 4 ? entry + 8 : *reader.u32(entry + 8);
-    if (!reader.has(first, count * length)) return {};
-    std::vector<std::uint32_t> values;
-    for (std::uint64_t k = 0; k < count; ++k) {
-      values.push_back(is_short ? *reader.u16(first + 2 * k) : *reader.u32(first + 4 * k));
-    }
-    return values;
-  }
-  return {};
-}
-
-/// Whether all strips or tiles, whose tags these are, lie inside the file.
-bool tiff_parts_inside(Bytes bytes, std::uint32_t offsets_tag, std::uint32_t lengths_tag) {
-  const auto offsets = tiff_tag(bytes, offsets_tag);
-  const auto lengths = tiff_tag(bytes, lengths_tag);
-  if (offsets.empty() || offsets.size() != lengths.size()) return false;
-  const ByteReader reader(bytes);
-  for (std::size_t i = 0; i < offsets.size(); ++i) {
-    if (!reader.has(offsets[i], lengths[i])) return false;
-  }
-  return true;
-}
-
-Size tiff_size(Bytes bytes) {
-  constexpr std::uint32_t kWidth = 256;
-  constexpr std::uint32_t kHeight = 257;
-  constexpr std::uint32_t kStripOffsets = 273;
-  constexpr std::uint32_t kStripLengths = 279;
-  constexpr std::uint32_t kTileOffsets = 324;
-  constexpr std::uint32_t kTileLengths = 325;
-  if (ByteReader(bytes).u16(2) == 43U || ByteReader(bytes, true).u16(2) == 43U) {
-    throw Error(ErrorKind::data, "BigTIFF is not supported; convert it to PNG");
-  }
-  const auto width = tiff_tag(bytes, kWidth);
-  const auto height = tiff_tag(bytes, kHeight);
-  if (width.size() != 1 || height.size() != 1) damaged(ImageFormat::tiff, "no size in its header");
-  if (!tiff_parts_inside(bytes, kStripOffsets, kStripLengths) &&
-      !tiff_parts_inside(bytes, kTileOffsets, kTileLengths)) {
-    cut_off(ImageFormat::tiff);
-  }
-  return checked_size(ImageFormat::tiff, width[0], height[0]);
 }
 
 // -------------------------------------------------------------------------------------------- PNM

@@ -20,7 +20,8 @@ ImageFormat sniff(std::span<const std::uint8_t> bytes);
 /// "JPEG", "PNG", ..., "unknown".
 const char* to_string(ImageFormat format);
 
-/// Width and height from the header of a PNG, BMP, WebP, TIFF or PNM, as stored, without decoding.
+/// Width and height from the header of a PNG, BMP, WebP, TIFF or PNM, without decoding: as stored, but a
+/// TIFF's own orientation, which its decoder applies.
 ///
 /// Checks as well that the bytes are all there, as far as the container tells.
 /// Throws:  Error{data} without a file name: damaged or cut-off, or a variant that is not decoded.

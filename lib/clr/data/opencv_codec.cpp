@@ -10,6 +10,7 @@
 
 #include "clr/core/error.h"
 #include "clr/data/png_chunks.h"
+#include "clr/data/tiff_header.h"
 
 namespace clr {
 namespace {
@@ -53,6 +54,9 @@ Image decode_other(std::span<const std::uint8_t> bytes, ImageFormat format) {
   std::vector<std::uint8_t> kept;
   if (format == ImageFormat::png) {
     kept = pixel_chunks(bytes);
+    bytes = kept;
+  } else if (format == ImageFormat::tiff) {
+    kept = with_inert_alpha(bytes);
     bytes = kept;
   }
   const cv::Mat pixels = read_pixels(bytes, format);
