@@ -15,3 +15,4 @@ target_compile_options(
             -Wvla
             -Wno-restrict
             -Wno-stringop-overflow
+            $<$<BOOL:${CLR_WERROR}>:-Werror>>)
