@@ -24,9 +24,9 @@ std::vector<float> view_of(const Augmenter& augmenter, const Image& image, std::
 }
 
 CATCH_TEST_CASE("views are numbered over the entries, and grouped by size", "[augment]") {
-  const Augmenter augmenter = test::make_augmenter(
-      Json::array({Json{{"count", 2}, {"chain", crop_chain(32)}},
-                   Json{{"count", 3}, {"chain", crop_chain(12)}}, Json{{"chain", crop_chain(32)}}}));
+  const Augmenter augmenter = test::make_augmenter(Json::array(
+      {Json{{"count", 2}, {"chain", crop_chain(32)}}, Json{{"count", 3}, {"chain", crop_chain(12)}},
+       Json{{"chain", crop_chain(32)}}}));
   CATCH_CHECK(augmenter.view_count() == 6);
   CATCH_CHECK(augmenter.view_size(1) == Size{32, 32});
   CATCH_CHECK(augmenter.view_size(2) == Size{12, 12});
@@ -214,8 +214,8 @@ CATCH_TEST_CASE("odd sizes and single pixels can be rendered", "[augment]") {
 
 CATCH_TEST_CASE("center_crop frames a smaller image with zeros", "[augment]") {
   const Image image = test::make_image(3, 8);
-  const Augmenter augmenter = test::make_augmenter(
-      test::views_of(Json::parse(R"([{"type": "center_crop", "size": 6}])")));
+  const Augmenter augmenter =
+      test::make_augmenter(test::views_of(Json::parse(R"([{"type": "center_crop", "size": 6}])")));
   const std::vector<float> view = view_of(augmenter, image, 0);
   for (int y = 0; y < 6; ++y) {
     for (int x = 0; x < 6; ++x) {

@@ -23,7 +23,8 @@ SampleContext context_of(const Augmentation& op, std::uint64_t index, std::uint3
 }
 
 const std::vector<Size>& sizes() {
-  static const std::vector<Size> sizes{{1, 1}, {1, 7}, {9, 1}, {5, 3}, {32, 32}, {61, 40}, {37, 300}};
+  static const std::vector<Size> sizes{{1, 1},   {1, 7},   {9, 1},   {5, 3},
+                                       {32, 32}, {61, 40}, {37, 300}};
   return sizes;
 }
 
@@ -72,8 +73,7 @@ CATCH_TEST_CASE("what an operation reads lies inside its input", "[augment]") {
       CATCH_CAPTURE(info->name, in.width, in.height);
       for (std::uint64_t index = 0; index < 200; ++index) {
         const OpParameters parameters = op->sample(context_of(*op, index, 0, in));
-        const Region region =
-            op->source(parameters).value_or(Region{0, 0, in.width, in.height});
+        const Region region = op->source(parameters).value_or(Region{0, 0, in.width, in.height});
         CATCH_REQUIRE(region.x >= 0);
         CATCH_REQUIRE(region.y >= 0);
         CATCH_REQUIRE(region.width >= 1);

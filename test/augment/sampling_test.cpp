@@ -43,13 +43,12 @@ CropStatistics crop_statistics(const Json& options, Size in, int count) {
   return sum;
 }
 
-// The numbers are those of 200,000 calls of torchvision 0.26's RandomResizedCrop.get_params each; the
-// margins are five standard errors of the difference, or more.
+// The numbers are those of 200,000 calls of torchvision 0.26's RandomResizedCrop.get_params each;
+// the margins are five standard errors of the difference, or more.
 CATCH_TEST_CASE("random_resized_crop draws as torchvision does", "[augment]") {
   constexpr int kCount = 200000;
   {
-    const CropStatistics s =
-        crop_statistics({{"type", "random_resized_crop"}}, {500, 375}, kCount);
+    const CropStatistics s = crop_statistics({{"type", "random_resized_crop"}}, {500, 375}, kCount);
     CATCH_CHECK(s.area == Approx(0.43388).margin(0.0035));
     CATCH_CHECK(s.deviation == Approx(0.21679).margin(0.003));
     CATCH_CHECK(s.log_ratio == Approx(0.03081).margin(0.003));
@@ -59,16 +58,15 @@ CATCH_TEST_CASE("random_resized_crop draws as torchvision does", "[augment]") {
     CATCH_CHECK(s.touching == Approx(0.00603).margin(0.0014));
   }
   {
-    const CropStatistics s = crop_statistics(
-        {{"type", "random_resized_crop"}, {"scale", {0.2, 1.0}}}, {32, 32}, kCount);
+    const CropStatistics s =
+        crop_statistics({{"type", "random_resized_crop"}, {"scale", {0.2, 1.0}}}, {32, 32}, kCount);
     CATCH_CHECK(s.area == Approx(0.55138).margin(0.0034));
     CATCH_CHECK(s.deviation == Approx(0.20651).margin(0.003));
     CATCH_CHECK(s.log_ratio == Approx(-0.00072).margin(0.003));
     CATCH_CHECK(s.touching == Approx(0.07612).margin(0.0045));
   }
   {
-    const CropStatistics s =
-        crop_statistics({{"type", "random_resized_crop"}}, {120, 40}, kCount);
+    const CropStatistics s = crop_statistics({{"type", "random_resized_crop"}}, {120, 40}, kCount);
     CATCH_CHECK(s.area == Approx(0.22660).margin(0.0016));
     CATCH_CHECK(s.log_ratio == Approx(0.04381).margin(0.003));
     CATCH_CHECK(s.touching == Approx(0.09495).margin(0.005));
@@ -78,10 +76,9 @@ CATCH_TEST_CASE("random_resized_crop draws as torchvision does", "[augment]") {
 // A crop that always fits has closed forms: the area is uniform, the ratio log-uniform.
 CATCH_TEST_CASE("small crops have a uniform area and a log-uniform ratio", "[augment]") {
   constexpr int kCount = 100000;
-  const CropStatistics s =
-      crop_statistics({{"type", "random_resized_crop"}, {"scale", {0.05, 0.25}},
-                       {"ratio", {0.5, 3.0}}},
-                      {2000, 2000}, kCount);
+  const CropStatistics s = crop_statistics(
+      {{"type", "random_resized_crop"}, {"scale", {0.05, 0.25}}, {"ratio", {0.5, 3.0}}},
+      {2000, 2000}, kCount);
   CATCH_CHECK(s.area == Approx(0.15).margin(5 * 0.2 / std::sqrt(12.0 * kCount)));
   CATCH_CHECK(s.deviation == Approx(0.2 / std::sqrt(12.0)).epsilon(0.01));
   const double span = std::log(6.0);
@@ -133,8 +130,12 @@ CATCH_TEST_CASE("shapes that no crop fits get the central one", "[augment]") {
 }
 
 CATCH_TEST_CASE("color_jitter draws its factors evenly and all orders equally often", "[augment]") {
-  const auto op = test::make_op({{"type", "color_jitter"}, {"brightness", 0.4}, {"contrast", 1.5},
-                                 {"saturation", 0.0}, {"hue", 0.1}, {"p", 1.0}});
+  const auto op = test::make_op({{"type", "color_jitter"},
+                                 {"brightness", 0.4},
+                                 {"contrast", 1.5},
+                                 {"saturation", 0.0},
+                                 {"hue", 0.1},
+                                 {"p", 1.0}});
   constexpr int kCount = 48000;
   std::map<std::array<std::uint8_t, 4>, int> orders;
   std::array<double, 4> sum{};
