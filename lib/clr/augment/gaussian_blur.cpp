@@ -120,8 +120,8 @@ void make_border(int size, int radius, std::vector<int>& positions) {
 ///
 /// Draws:   0: whether; 1: sigma.
 /// Values:  0: sigma.
-/// Source:  torchvision's GaussianBlur on float tensors; its 2-D kernel is the product of
-///          the two passes made here.
+/// Source:  torchvision's GaussianBlur on float tensors; its 2-D kernel is the product of the
+///          two passes made here.
 class GaussianBlur : public Augmentation {
  public:
   explicit GaussianBlur(const Options& options) : options_(options) {}
