@@ -20,8 +20,8 @@ inline Image make_image(int width, int height, std::uint64_t number = 0) {
       const Rng rng(77, {number * 65536 + static_cast<std::uint64_t>(y * width + x), 0, 0},
                     OpId::none);
       for (std::uint32_t c = 0; c < 3; ++c) {
-        const auto smooth = static_cast<std::uint32_t>(c == 0 ? 180 * x / width
-                                                              : 180 * y / height + 10);
+        const auto smooth =
+            static_cast<std::uint32_t>(c == 0 ? 180 * x / width : 180 * y / height + 10);
         image.pixels.push_back(static_cast<std::uint8_t>(smooth + rng.integer(c, 60)));
       }
     }

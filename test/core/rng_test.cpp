@@ -16,12 +16,12 @@ using Words = std::array<std::uint32_t, 4>;
 CATCH_TEST_CASE("philox4x32 gives Random123's known answers", "[core]") {
   CATCH_CHECK(philox4x32({0, 0, 0, 0}, {0, 0}) ==
               Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
-  CATCH_CHECK(philox4x32({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
-                         {0xffffffff, 0xffffffff}) ==
-              Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
-  CATCH_CHECK(philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
-                         {0xa4093822, 0x299f31d0}) ==
-              Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
+  CATCH_CHECK(
+      philox4x32({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}) ==
+      Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
+  CATCH_CHECK(
+      philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) ==
+      Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
 }
 
 // Released seeds stay reproducible only while this layout stays.
@@ -29,8 +29,8 @@ CATCH_TEST_CASE("the address of a draw is its counter and the seed its key", "[c
   const std::uint64_t seed = 0x1122334455667788;
   const RngAddress address{0x00aabbccddeeff01, 7, 9};
   const Rng rng(seed, address, OpId::color_jitter, 2);
-  const Words words = philox4x32({0xddeeff01, 0x07aabbcc, 9, (4 + 64 * 2) * 256 + 5},
-                                 {0x55667788, 0x11223344});
+  const Words words =
+      philox4x32({0xddeeff01, 0x07aabbcc, 9, (4 + 64 * 2) * 256 + 5}, {0x55667788, 0x11223344});
   CATCH_CHECK(rng.bits(5) == words[0]);
   CATCH_CHECK(rng.bits64(5) == ((std::uint64_t{words[0]} << 32) | words[1]));
   CATCH_CHECK(rng.uniform(5) == std::ldexp(static_cast<float>(words[0] >> 8), -24));
@@ -157,8 +157,8 @@ CATCH_TEST_CASE("seed, epoch and purpose each make another order", "[core]") {
   CATCH_CHECK(agreement(base, Permutation(1, 2, size, OpId::subset), size) < 0.003);
 }
 
-// Of a random order, index(i) is uncorrelated with i, and neighbours land |a - b| = size / 3 apart on
-// average.
+// Of a random order, index(i) is uncorrelated with i, and neighbours land |a - b| = size / 3 apart
+// on average.
 CATCH_TEST_CASE("an order looks random", "[core]") {
   const std::uint64_t size = 20000;
   double correlation = 0;

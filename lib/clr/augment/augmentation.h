@@ -12,18 +12,18 @@
 
 namespace clr {
 
-/// What an operation needs to draw its parameters: its own draws, and the size of what it will be given.
+/// What an operation needs to draw its parameters: its draws, and the size of what it is given.
 struct SampleContext {
   Rng rng;
   Size in;
 };
 
-/// The drawn parameters of one operation on one view: a value, shared by every executor and by tests.
+/// The drawn parameters of one operation on one view: a value, for any executor and for tests.
 struct OpParameters {
-  bool active = true;               ///< false: the operation is the identity this time
-  Size out;                         ///< size of what the operation leaves
-  Region box;                       ///< random_resized_crop, resize, center_crop: what is read
-  std::array<float, 4> values{};    ///< factors, in the order the operation documents
+  bool active = true;             ///< false: the operation is the identity this time
+  Size out;                       ///< size of what the operation leaves
+  Region box;                     ///< random_resized_crop, resize, center_crop: what is read
+  std::array<float, 4> values{};  ///< factors, in the order the operation documents
   std::array<std::uint8_t, 4> order{0, 1, 2, 3};  ///< color_jitter: order of its four parts
 
   bool operator==(const OpParameters&) const = default;

@@ -44,14 +44,15 @@ struct ViewParameters {
 
 /// Turns decoded images into views. Stateless and thread-safe.
 ///
-/// Views are numbered over the entries of the configuration, in its order; views whose chains end at the
-/// same size form one group. Every chain must fix the size it ends with: random_resized_crop and
-/// center_crop do; resize alone does not, since the longer side follows the image.
+/// Views are numbered over the entries of the configuration, in its order; views whose chains end
+/// at the same size form one group. Every chain must fix the size it ends with: random_resized_crop
+/// and center_crop do; resize alone does not, since the longer side follows the image.
 class Augmenter {
  public:
-  /// Throws:  Error{config} for an empty list of views, a chain whose final size depends on the image, or
-  ///          a blur kernel that does not fit (kernel <= 2 * side - 1), naming the place below `where`, the `augment` section.
-  Augmenter(const AugmentConfig& config, const Place& where = Place("augment"));
+  /// Throws:  Error{config} for an empty list of views, a chain whose final size depends on the
+  ///          image, or a blur kernel that does not fit (kernel <= 2 * side - 1), naming the
+  ///          place below `where`, the `augment` section.
+  explicit Augmenter(const AugmentConfig& config, const Place& where = Place("augment"));
   ~Augmenter();
   Augmenter(Augmenter&&) noexcept;
 
@@ -64,7 +65,7 @@ class Augmenter {
   /// Size of the finished view.
   Size view_size(int view) const;
 
-  /// Draws the parameters of `view` of an image of size `in` at `address` (address.view is set here).
+  /// Draws the parameters of `view` for an image of size `in`. address.view is not read.
   ViewParameters sample(std::uint64_t seed, RngAddress address, int view, Size in) const;
 
   /// Renders one view with given parameters: values as the chain leaves them, written as

@@ -135,8 +135,9 @@ void for_blocks(Planes& planes, Work work) {
 
 /// Brightness, contrast, saturation and hue by random factors, in random order, clamped after each.
 ///
-/// Draws:   0: whether; 1 to 4: the factors of brightness, contrast, saturation, hue; 5 to 7: order.
-/// Values:  0 to 3: those factors (1, 1, 1, 0 leave the picture as it is); order: 0 to 3 likewise.
+/// Draws:   0: whether; 1 to 4: factors of brightness, contrast, saturation, hue; 5 to 7: order.
+/// Values:  0 to 3: those factors; 1, 1, 1, 0 leave the picture as it is. `order` names them by
+///          these numbers.
 /// Source:  torchvision's ColorJitter on float tensors.
 class ColorJitter : public Augmentation {
  public:

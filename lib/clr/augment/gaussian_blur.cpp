@@ -12,8 +12,8 @@
 namespace clr {
 namespace {
 
-/// Weight that may be cut off at the two ends of a kernel together: with both directions, it moves no
-/// value by more than 3e-5, which is 0.008 of a step of 8 bits.
+/// Weight that may be cut off at the two ends of a kernel together: with both directions, it moves
+/// no value by more than 3e-5, which is 0.008 of a step of 8 bits.
 constexpr double kNegligible = 1.5e-5;
 
 struct Options {
@@ -23,7 +23,8 @@ struct Options {
 
   static void fields(auto&& f) {
     f("kernel", &Options::kernel, In{1, 255}, "side of the kernel in pixels, odd");
-    f("sigma", &Options::sigma, In{0.01, 1000}, "smallest and largest standard deviation, in pixels");
+    f("sigma", &Options::sigma, In{0.01, 1000},
+      "smallest and largest standard deviation, in pixels");
     f("p", &Options::p, In{0, 1}, "probability");
   }
 
@@ -32,8 +33,9 @@ struct Options {
       (place / "kernel").fail(fmt::format("expected an odd number, got {}", kernel));
     }
     if (sigma[0] > sigma[1]) {
-      (place / "sigma").fail(fmt::format("expected [smallest, largest], got [{}, {}]; swap them",
-                                         sigma[0], sigma[1]));
+      (place / "sigma")
+          .fail(fmt::format("expected [smallest, largest], got [{}, {}]; swap them", sigma[0],
+                            sigma[1]));
     }
   }
 };
@@ -118,8 +120,8 @@ void make_border(int size, int radius, std::vector<int>& positions) {
 ///
 /// Draws:   0: whether; 1: sigma.
 /// Values:  0: sigma.
-/// Source:  torchvision's GaussianBlur on float tensors; its two-dimensional kernel is the product of
-///          the two passes made here.
+/// Source:  torchvision's GaussianBlur on float tensors; its 2-D kernel is the product of the
+///          two passes made here.
 class GaussianBlur : public Augmentation {
  public:
   explicit GaussianBlur(const Options& options) : options_(options) {}

@@ -3,9 +3,9 @@
 
 /// Compiles a function for several instruction sets and picks one when the program starts.
 ///
-/// For hot loops alone, in plain C++. All versions give the same bytes: the project is compiled with
-/// -ffp-contract=off and without -ffast-math, so that a wider vector only does the same operations in
-/// the same order; sums across pixels need a written order (see color_jitter's gray mean).
+/// For hot loops alone, in plain C++. All versions give the same bytes: -ffp-contract=off and no
+/// -ffast-math make a wider vector do the same operations in the same order. Sums across pixels
+/// need a written order (see color_jitter's gray mean).
 ///
 /// The sanitizers' run-time is not there yet when the choice is made, so they get the one version.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \

@@ -26,8 +26,9 @@ struct Options {
   void validate(const Place& place) const {
     for (const auto& [key, range] : {std::pair{"scale", &scale}, std::pair{"ratio", &ratio}}) {
       if ((*range)[0] > (*range)[1]) {
-        (place / key).fail(fmt::format("expected [smallest, largest], got [{}, {}]; swap them",
-                                       (*range)[0], (*range)[1]));
+        (place / key)
+            .fail(fmt::format("expected [smallest, largest], got [{}, {}]; swap them", (*range)[0],
+                              (*range)[1]));
       }
     }
   }

@@ -121,7 +121,8 @@ void resample(Planes& planes, Size out, Interpolation interpolation) {
   thread_local Taps taps;
   thread_local Planes half;
 
-  // Columns first: that pass runs along whole rows, and leaves fewer rows to the other when shrinking.
+  // Columns first: that pass runs along whole rows, and leaves fewer rows to the other when
+  // shrinking.
   if (planes.height != out.height) {
     make_taps(planes.height, out.height, interpolation, taps);
     half.resize({planes.width, out.height});

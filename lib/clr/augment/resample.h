@@ -12,9 +12,9 @@ constexpr auto enum_names(Interpolation) { return std::array{"bilinear", "bicubi
 
 /// Resizes a picture, then clamps it to [0, 1]. A size that is there already is left as it is.
 ///
-/// The filters are a triangle and Keys' cubic with a = -0.5, half-pixel centres, widened by the scale
-/// when shrinking (antialiasing), cut and normalised at the borders.
-/// Source:  torchvision's resize of float tensors with antialias=True; it leaves the overshoot of bicubic.
+/// The filters are a triangle and Keys' cubic with a = -0.5, half-pixel centres, widened by the
+/// scale when shrinking (antialiasing), cut and normalised at the borders.
+/// Source:  torchvision's resize with antialias=True; it leaves bicubic's overshoot as it is.
 void resample(Planes& planes, Size out, Interpolation interpolation);
 
 }  // namespace clr

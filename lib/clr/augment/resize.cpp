@@ -32,8 +32,9 @@ class Resize : public Augmentation {
     if (!in) return std::nullopt;
     const auto [width, height] = resized(*in);
     if (width * height > kMaxPixels) {
-      (place / "size").fail(fmt::format("expected a result of at most {} pixels, got {} x {}",
-                                        kMaxPixels, width, height));
+      (place / "size")
+          .fail(fmt::format("expected a result of at most {} pixels, got {} x {}", kMaxPixels,
+                            width, height));
     }
     return Size{static_cast<int>(width), static_cast<int>(height)};
   }
@@ -59,8 +60,8 @@ class Resize : public Augmentation {
  private:
   /// Width, height.
   std::pair<std::int64_t, std::int64_t> resized(Size in) const {
-    const std::int64_t longer = options_.size * std::max(in.width, in.height) /
-                                std::min(in.width, in.height);
+    const std::int64_t longer =
+        options_.size * std::max(in.width, in.height) / std::min(in.width, in.height);
     return in.width <= in.height ? std::pair{options_.size, longer}
                                  : std::pair{longer, options_.size};
   }

@@ -117,9 +117,8 @@ struct Component {
 
   void read(const Json& json, const Place& place) {
     if (!json.is_object()) place.fail("expected an object, got " + show(json));
-    const auto found = json.find("type");
-    if (found == json.end()) place.fail("expected a \"type\", got none");
-    read_value(*found, place / "type", type);
+    if (!json.contains("type")) place.fail("expected a \"type\", got none");
+    read_value(json.at("type"), place / "type", type);
     options = ComponentTraits<Seam>::table().find(type, place).resolve(json, place);
   }
 
