@@ -8,6 +8,7 @@
 #include "clr/core/device.h"
 #include "clr/core/log.h"
 #include "clr/core/progress.h"
+#include "clr/data/bad_images.h"
 #include "clr/train/trainer.h"
 
 namespace clr {
@@ -90,6 +91,8 @@ Features FeatureExtractor::extract(std::shared_ptr<const Dataset> dataset,
   options.data = config_.data;
   // One pass: nothing that is kept would be read again.
   options.data.cache = CacheMode::none;
+  // Another image in the place of one that is judged would count it twice.
+  if (options.data.on_error == OnError::replace) options.data.on_error = OnError::skip;
   const auto augmenter = std::make_shared<const Augmenter>(config_.augment);
   const auto loader = make_thread_loader(dataset, augmenter, options);
   Progress progress(title, dataset->size());
@@ -102,14 +105,8 @@ Features FeatureExtractor::extract(std::shared_ptr<const Dataset> dataset,
       },
       [&progress](std::int64_t done) { progress.update(done); });
   progress.finish();
-  for (const BadImage& image : features.bad) log_warning("{}: {}", image.name, image.reason);
-  const double share = static_cast<double>(features.bad.size()) / static_cast<double>(dataset->size());
-  if (share > config_.data.max_bad) {
-    throw Error(ErrorKind::data,
-                fmt::format("{}: {} of {} images cannot be read, more than data.max_bad = {}",
-                            features.bad.front().name, features.bad.size(), dataset->size(),
-                            config_.data.max_bad));
-  }
+  for (const BadImage& image : features.bad) log_warning("{}: {}; left out", image.name, image.reason);
+  BadImages(dataset->size(), config_.data.max_bad).add(features.bad);
   return features;
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <set>
@@ -126,7 +128,9 @@ class LinearEvaluation {
         write_file_durably(folder / "result.json", draw.dump(2) + "\n");
         draws.push_back(std::move(draw));
       }
-      const Summary summary = summarize(values);
+      Summary summary = summarize(values);
+      // Student's t knows nothing of an accuracy's bounds.
+      for (double& bound : summary.ci95) bound = std::clamp(bound, 0.0, 1.0);
       result["top1"] = summary.mean;
       result["deviation"] = summary.deviation;
       result["ci95"] = summary.ci95;

@@ -90,9 +90,10 @@ void print_plan(const Json& plan, const RunConfig& config) {
 /// Checks that the output folder could be written to, and leaves no trace of having tried.
 void try_output_folder(const fs::path& folder) {
   std::error_code ignored;
-  const bool existed = fs::exists(folder, ignored);
+  std::vector<fs::path> made;
+  for (fs::path at = fs::absolute(folder); !fs::exists(at, ignored); at = at.parent_path()) made.push_back(at);
   make_output_folder(folder);
-  if (!existed) fs::remove(folder, ignored);
+  for (const fs::path& at : made) fs::remove(at, ignored);
 }
 
 void run(PretrainOptions options) {
@@ -137,6 +138,13 @@ void run(PretrainOptions options) {
   trainer_options.resume = options.resume;
   catch_stop_signals();
   Trainer trainer(config, dataset, trainer_options);
+  const fs::path result_path = fs::path(options.out) / "result.json";
+  std::error_code ignored;
+  if (trainer.finished() && fs::exists(result_path, ignored)) {
+    log_info("{}: already finished", options.out);
+    if (options.json) print_json(parse_json(read_file(result_path, ErrorKind::checkpoint), result_path.string()));
+    return;
+  }
   // Not before: what cannot be trained leaves no folder that looks like a run.
   add_log_file(fs::path(options.out) / "log.txt");
   write_file_durably(fs::path(options.out) / "config.json", dump_value(config).dump(2) + "\n");
@@ -154,7 +162,7 @@ void run(PretrainOptions options) {
                {"bad_images", result.bad_images},
                {"checkpoint", result.checkpoint.string()}};
   if (result.knn_top1) json["knn_top1"] = *result.knn_top1;
-  write_file_durably(fs::path(options.out) / "result.json", json.dump(2) + "\n");
+  write_file_durably(result_path, json.dump(2) + "\n");
 
   log_info("done in {}", format_duration(result.seconds));
   std::vector<std::pair<std::string, std::string>> rows = {

@@ -7,10 +7,12 @@
 
 namespace clr {
 
-void BadImages::add(const Batch& batch) {
-  for (const BadImage& bad : batch.bad) images_.emplace(bad.index, bad);
-  if (batch.bad.empty()) return;
-  if (static_cast<double>(images_.size()) <= most_share_ * static_cast<double>(size_)) return;
+std::vector<BadImage> BadImages::add(const std::vector<BadImage>& reported) {
+  std::vector<BadImage> fresh;
+  for (const BadImage& bad : reported) {
+    if (images_.emplace(bad.index, bad).second) fresh.push_back(bad);
+  }
+  if (static_cast<double>(images_.size()) <= most_share_ * static_cast<double>(size_)) return fresh;
   const BadImage& first = images_.begin()->second;
   throw Error(ErrorKind::data,
               fmt::format("{}: {}; expected at most a share of {} bad images (data.max_bad), got {} of {}",

@@ -40,6 +40,7 @@ double KnnMonitor::top1(Encoder& encoder) {
                              ? PixelLayout::interleaved
                              : PixelLayout::planar;
   options.data = config_.data;
+  if (options.data.on_error == OnError::replace) options.data.on_error = OnError::skip;
   const auto augmenter = std::make_shared<const Augmenter>(evaluation_augment(config_));
   const auto loader = make_thread_loader(slice_, augmenter, options);
   encoder.eval();

@@ -114,7 +114,8 @@ ModelSource open_model(const std::string& spec, const ConfigDocument* config) {
     throw Error(ErrorKind::checkpoint, spec + ": no such run, checkpoint or .safetensors file");
   }
   if (fs::is_directory(status)) {
-    open_folder(source, fs::path(spec).lexically_normal() / "");
+    const fs::path folder = fs::path(spec).lexically_normal();
+    open_folder(source, folder.has_filename() ? folder : folder.parent_path());
   } else {
     open_file(source, spec);
     const fs::path folder = fs::path(spec).parent_path();

@@ -15,6 +15,7 @@
 #include "clr/core/log.h"
 #include "clr/core/progress.h"
 #include "clr/core/stop.h"
+#include "clr/data/bad_images.h"
 #include "clr/io/file.h"
 #include "clr/train/knn_monitor.h"
 #include "clr/train/metrics_log.h"
@@ -69,6 +70,7 @@ class Trainer::Loop {
       : config_(config),
         options_(options),
         dataset_(std::move(dataset)),
+        bad_(dataset_->size(), config.data.max_bad),
         steps_per_epoch_(steps_per_epoch(config, dataset_->size())),
         total_steps_(steps_per_epoch_ * config.train.epochs),
         config_json_(dump_value(config).dump()) {
@@ -93,6 +95,8 @@ class Trainer::Loop {
     if (options.resume) resume();
     metrics_ = std::make_unique<MetricsLog>(options.out, state_.metrics_bytes, state_.step);
   }
+
+  bool finished() const { return state_.step == total_steps_; }
 
   TrainResult run() {
     const auto start = Clock::now();
@@ -125,7 +129,7 @@ class Trainer::Loop {
     result.data_wait = overall_.data_wait();
     result.seconds = seconds_since(start);
     result.knn_top1 = knn_top1_;
-    result.bad_images = static_cast<std::int64_t>(state_.bad.size());
+    result.bad_images = static_cast<std::int64_t>(bad_.images().size());
     result.checkpoint = checkpoint_;
     return result;
   }
@@ -155,7 +159,16 @@ class Trainer::Loop {
   void resume() {
     const auto folder = newest_good_checkpoint(options_.out);
     if (!folder) return;
-    state_ = restore_checkpoint(read_checkpoint(*folder), folder->string(), *method_, *optimizer_);
+    const Checkpoint content = read_checkpoint(*folder);
+    const auto stored = content.model.metadata.find("clr.data");
+    if (stored != content.model.metadata.end() && stored->second != dataset_->fingerprint()) {
+      throw Error(ErrorKind::data,
+                  fmt::format("{}: expected the images that the run was trained on (fingerprint {}), got "
+                              "others ({}); give the same --data",
+                              folder->string(), stored->second, dataset_->fingerprint()));
+    }
+    state_ = restore_checkpoint(content, folder->string(), *method_, *optimizer_);
+    bad_.restore(state_.bad);
     for (auto& [name, sum] : state_.epoch_sums) sum = sum.to(options_.device);
     checkpoint_ = *folder;
     checkpoint_step_ = state_.step;
@@ -236,18 +249,10 @@ class Trainer::Loop {
     return norm;
   }
 
-  void note_bad(const std::vector<BadImage>& bad) {
-    for (const BadImage& image : bad) {
-      if (!state_.bad.emplace(image.index, image).second) continue;
+  void note_bad(const std::vector<BadImage>& reported) {
+    for (const BadImage& image : bad_.add(reported)) {
       log_warning("{}: {}; {}", image.name, image.reason,
                   config_.data.on_error == OnError::skip ? "skipped" : "replaced");
-      const double share = static_cast<double>(state_.bad.size()) / static_cast<double>(dataset_->size());
-      if (share > config_.data.max_bad) {
-        throw Error(ErrorKind::data,
-                    fmt::format("{}: {} of {} images cannot be read, more than data.max_bad = {}; "
-                                "mend the data or raise it",
-                                image.name, state_.bad.size(), dataset_->size(), config_.data.max_bad));
-      }
     }
   }
 
@@ -274,7 +279,7 @@ class Trainer::Loop {
     state_.last_epoch_loss = json["loss"].get<double>();
     json["images_per_s"] = overall_.images_per_s();
     json["data_wait"] = overall_.data_wait();
-    if (!state_.bad.empty()) json["bad_images"] = state_.bad.size();
+    if (!bad_.images().empty()) json["bad_images"] = bad_.images().size();
     const bool last = state_.step == total_steps_;
     const std::int64_t epochs_done = state_.epoch + 1;
     knn_top1_.reset();
@@ -295,6 +300,7 @@ class Trainer::Loop {
 
   void save() {
     state_.metrics_bytes = metrics_->sync();
+    state_.bad = bad_.images();
     if (!state_.bad.empty()) write_bad_list();
     checkpoint_ = write_checkpoint(
         options_.out, state_.step,
@@ -317,6 +323,7 @@ class Trainer::Loop {
   RunConfig config_;
   TrainerOptions options_;
   std::shared_ptr<const Dataset> dataset_;
+  BadImages bad_;
   std::int64_t steps_per_epoch_;
   std::int64_t total_steps_;
   std::string config_json_;
@@ -426,6 +433,8 @@ Trainer::Trainer(const RunConfig& config, std::shared_ptr<const Dataset> dataset
     : loop_(std::make_unique<Loop>(config, std::move(dataset), options)) {}
 
 Trainer::~Trainer() = default;
+
+bool Trainer::finished() const { return loop_->finished(); }
 
 TrainResult Trainer::run() { return loop_->run(); }
 

@@ -68,6 +68,9 @@ class Trainer {
           const TrainerOptions& options);
   ~Trainer();
 
+  /// Whether a resumed run has nothing left to do.
+  bool finished() const;
+
   /// Throws:  Error{stopped} after a signal, with everything saved; Error{diverged} for a loss that is not
   ///          finite; Error{data}, Error{output} as they come.
   TrainResult run();
