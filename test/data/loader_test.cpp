@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "clr/core/error.h"
+#include "clr/core/memory.h"
 #include "clr/data/bad_images.h"
 #include "clr/data/decode.h"
 #include "clr/data/image_cache.h"
