@@ -25,7 +25,8 @@ void add_record(Bytes& bytes, const Bytes& labels, int first) {
   bytes.insert(bytes.end(), labels.begin(), labels.end());
   for (int c = 0; c < 3; ++c) {
     for (int y = 0; y < 32; ++y) {
-      for (int x = 0; x < 32; ++x) bytes.push_back(static_cast<std::uint8_t>(c * 50 + x + y + first));
+      for (int x = 0; x < 32; ++x)
+        bytes.push_back(static_cast<std::uint8_t>(c * 50 + x + y + first));
     }
   }
 }
@@ -54,7 +55,8 @@ Bytes make_tar(const std::vector<std::pair<std::string, Bytes>>& files) {
     Bytes header(512, 0);
     std::snprintf(reinterpret_cast<char*>(header.data()), 100, "%s", name.c_str());
     std::snprintf(reinterpret_cast<char*>(&header[100]), 8, "0000644");
-    std::snprintf(reinterpret_cast<char*>(&header[124]), 12, "%011o", static_cast<unsigned>(content.size()));
+    std::snprintf(reinterpret_cast<char*>(&header[124]), 12, "%011o",
+                  static_cast<unsigned>(content.size()));
     header[156] = '0';
     std::snprintf(reinterpret_cast<char*>(&header[257]), 8, "ustar");
     unsigned sum = 8 * ' ';
@@ -81,7 +83,8 @@ void check_cifar10_training_set(const Dataset& dataset) {
     CATCH_REQUIRE(image.size() == Size{32, 32});
     CATCH_REQUIRE(image.pixels.size() == 3072);
     for (const auto& [x, y, c] : {std::array{0, 0, 0}, {31, 0, 1}, {5, 20, 2}, {31, 31, 2}}) {
-      CATCH_CHECK(image.pixels[static_cast<std::size_t>(3 * (32 * y + x) + c)] == c * 50 + x + y + label);
+      CATCH_CHECK(image.pixels[static_cast<std::size_t>(3 * (32 * y + x) + c)] ==
+                  c * 50 + x + y + label);
     }
   }
 }
@@ -95,13 +98,15 @@ CATCH_TEST_CASE("CIFAR-10 opens as a folder, a file or a tar", "[data]") {
   const auto test_set = open_dataset(folder.path() + "#test", {});
   CATCH_CHECK(test_set->size() == 3);
   CATCH_CHECK(test_set->label(1) == 9);
-  CATCH_CHECK(test_set->fingerprint() == open_dataset(folder / "test_batch.bin", {})->fingerprint());
+  CATCH_CHECK(test_set->fingerprint() ==
+              open_dataset(folder / "test_batch.bin", {})->fingerprint());
   CATCH_CHECK(test_set->fingerprint() != open_dataset(folder.path(), {})->fingerprint());
   CATCH_CHECK(open_dataset(folder / "data_batch_2.bin", {})->label(0) == 2);
 
   std::vector<std::pair<std::string, Bytes>> files = {{"cifar/readme.html", Bytes(700, 'x')}};
   for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
-    files.emplace_back("cifar/" + entry.path().filename().string(), test::read_all(entry.path().string()));
+    files.emplace_back("cifar/" + entry.path().filename().string(),
+                       test::read_all(entry.path().string()));
   }
   const Bytes tar = make_tar(files);
   const TempFolder archives;
@@ -116,14 +121,17 @@ CATCH_TEST_CASE("CIFAR-10 opens as a folder, a file or a tar", "[data]") {
 
   Bytes cut = test::read_all(zipped);
   cut.resize(cut.size() / 2);
-  CATCH_CHECK(contains(error_of([&] { open_dataset(archives.write("cut.tar.gz", cut), {}); }), "cut-off"));
+  CATCH_CHECK(
+      contains(error_of([&] { open_dataset(archives.write("cut.tar.gz", cut), {}); }), "cut-off"));
   Bytes half = tar;
   half.resize(half.size() / 2 + 7);
-  CATCH_CHECK(contains(error_of([&] { open_dataset(archives.write("half.tar", half), {}); }), "half.tar"));
+  CATCH_CHECK(
+      contains(error_of([&] { open_dataset(archives.write("half.tar", half), {}); }), "half.tar"));
   const auto python = archives.write("python.tar", make_tar({{"data_batch_1", Bytes(9)}}));
   CATCH_CHECK(contains(error_of([&] { open_dataset(python, {}); }), "Python version"));
   const auto other = archives.write("other.tar", make_tar({{"a.jpg", Bytes(9)}}));
-  CATCH_CHECK(contains(error_of([&] { open_dataset(other, {}); }), "expected CIFAR's binary training files"));
+  CATCH_CHECK(contains(error_of([&] { open_dataset(other, {}); }),
+                       "expected CIFAR's binary training files"));
 }
 
 CATCH_TEST_CASE("CIFAR-100 has fine labels", "[data]") {
@@ -163,7 +171,8 @@ CATCH_TEST_CASE("damaged CIFAR files are named", "[data]") {
   std::filesystem::remove(folder / "batches.meta.txt");
   CATCH_CHECK(contains(failure(), "expected data_batch_3.bin, which is missing"));
   folder.write("other.bin", bytes);
-  CATCH_CHECK(contains(error_of([&] { open_dataset(folder / "other.bin", {}); }), "expected a CIFAR file"));
+  CATCH_CHECK(
+      contains(error_of([&] { open_dataset(folder / "other.bin", {}); }), "expected a CIFAR file"));
 }
 
 }  // namespace

@@ -27,7 +27,9 @@ bool jpeg_only() {
   return contains(error_of([] { decode(golden("plain.png"), {}); }), "this build reads JPEG only");
 }
 
-bool readable(const Bytes& bytes) { return !jpeg_only() || std::string(format_name(bytes)) == "JPEG"; }
+bool readable(const Bytes& bytes) {
+  return !jpeg_only() || std::string(format_name(bytes)) == "JPEG";
+}
 
 Image golden_pixels(const std::string& name) {
   const Bytes bytes = golden(name);
@@ -36,8 +38,8 @@ Image golden_pixels(const std::string& name) {
   const std::string header(bytes.begin() + 10, bytes.begin() + static_cast<std::ptrdiff_t>(begin));
   CATCH_REQUIRE(header.find("'descr': '|u1', 'fortran_order': False") != std::string::npos);
   Image image;
-  CATCH_REQUIRE(std::sscanf(header.c_str() + header.find("'shape'"), "'shape': (%d, %d, 3)", &image.height,
-                            &image.width) == 2);
+  CATCH_REQUIRE(std::sscanf(header.c_str() + header.find("'shape'"), "'shape': (%d, %d, 3)",
+                            &image.height, &image.width) == 2);
   image.pixels.assign(bytes.begin() + static_cast<std::ptrdiff_t>(begin), bytes.end());
   return image;
 }
@@ -118,8 +120,10 @@ CATCH_TEST_CASE("odd files decode to Pillow's pixels or are refused", "[data]") 
 CATCH_TEST_CASE("messages say what is wrong with a file", "[data]") {
   CATCH_CHECK(contains(error_of([] { decode({}, {}); }), "got an empty file"));
   CATCH_CHECK(contains(error_of([] { decode(golden("garbage.jpg"), {}); }), "got something else"));
-  CATCH_CHECK(contains(error_of([] { decode(golden("animation.gif"), {}); }), "GIF is not supported"));
-  CATCH_CHECK(contains(error_of([] { decode(golden("truncated.jpg"), {}); }), "damaged JPEG: Premature end"));
+  CATCH_CHECK(
+      contains(error_of([] { decode(golden("animation.gif"), {}); }), "GIF is not supported"));
+  CATCH_CHECK(contains(error_of([] { decode(golden("truncated.jpg"), {}); }),
+                       "damaged JPEG: Premature end"));
   CATCH_CHECK(contains(error_of([] { decode(golden("truncated.png"), {}); }), "damaged PNG"));
   CATCH_CHECK(contains(error_of([] { decode(golden("bomb.png"), {}); }), "60000 x 60000"));
   CATCH_CHECK(std::string(format_name(golden("png_named.jpg"))) == "PNG");
@@ -129,7 +133,10 @@ CATCH_TEST_CASE("too many pixels are refused before decoding", "[data]") {
   for (const char* file : {"plain_444.jpg", "plain.png", "plain.bmp", "lossless.webp"}) {
     CATCH_CAPTURE(file);
     const Bytes bytes = golden(file);
-    CATCH_CHECK(contains(error_of([&] { decode(bytes, {false, 26 * 18 - 1}); }), "data.max_pixels"));
+    CATCH_CHECK(contains(error_of([&] {
+                           decode(bytes, {false, 26 * 18 - 1});
+                         }),
+                         "data.max_pixels"));
     CATCH_CHECK(contains(error_of([&] { probe(bytes, {false, 26 * 18 - 1}); }), "data.max_pixels"));
     CATCH_CHECK(probe(bytes, {false, 26 * 18}) == Size{26, 18});
     if (readable(bytes)) CATCH_CHECK(decode(bytes, {false, 26 * 18}).size() == Size{26, 18});
@@ -139,8 +146,8 @@ CATCH_TEST_CASE("too many pixels are refused before decoding", "[data]") {
 }
 
 CATCH_TEST_CASE("a file cut off anywhere is refused", "[data]") {
-  for (const char* file : {"plain_420.jpg", "progressive.jpg", "cmyk_adobe.jpg", "plain.png", "gray16.png",
-                           "palette.png", "plain.bmp", "lossless.webp"}) {
+  for (const char* file : {"plain_420.jpg", "progressive.jpg", "cmyk_adobe.jpg", "plain.png",
+                           "gray16.png", "palette.png", "plain.bmp", "lossless.webp"}) {
     const Bytes bytes = golden(file);
     for (std::size_t length = 0; length < bytes.size(); length += 1 + length / 16) {
       CATCH_CAPTURE(file, length);
@@ -166,7 +173,8 @@ Bytes make_png(std::uint8_t width, std::uint8_t height, int rows) {
   Bytes bytes = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
   const auto chunk = [&bytes](const std::string& type, const Bytes& content) {
     const auto number = [&bytes](unsigned long value) {
-      for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<std::uint8_t>(value >> shift));
+      for (int shift = 24; shift >= 0; shift -= 8)
+        bytes.push_back(static_cast<std::uint8_t>(value >> shift));
     };
     number(content.size());
     const std::size_t begin = bytes.size();
@@ -192,8 +200,8 @@ CATCH_TEST_CASE("a PNG with too few pixels in whole chunks is refused", "[data]"
 }
 
 CATCH_TEST_CASE("damage anywhere ends in pixels or a data error, never otherwise", "[data]") {
-  for (const char* file : {"plain_420.jpg", "progressive.jpg", "ycck_adobe.jpg", "exif_orientation_6.jpg",
-                           "plain.bmp", "lossless.webp"}) {
+  for (const char* file : {"plain_420.jpg", "progressive.jpg", "ycck_adobe.jpg",
+                           "exif_orientation_6.jpg", "plain.bmp", "lossless.webp"}) {
     const Bytes bytes = golden(file);
     int refused = 0;
     for (std::size_t at = 0; at < bytes.size(); ++at) {
@@ -202,7 +210,8 @@ CATCH_TEST_CASE("damage anywhere ends in pixels or a data error, never otherwise
       CATCH_CAPTURE(file, at);
       try {
         const Image image = decode(damaged, {true, 100'000});
-        CATCH_CHECK(image.pixels.size() == static_cast<std::size_t>(3 * image.width * image.height));
+        CATCH_CHECK(image.pixels.size() ==
+                    static_cast<std::size_t>(3 * image.width * image.height));
       } catch (const Error& error) {
         CATCH_CHECK(error.kind() == ErrorKind::data);
         ++refused;
@@ -216,11 +225,13 @@ CATCH_TEST_CASE("EXIF orientation is applied when asked for", "[data]") {
   Bytes bytes = golden("exif_orientation_6.jpg");
   const Image stored = decode(bytes, {});
   // The tag as Pillow writes it: number 0x0112, type 3, one value.
-  const std::vector<Bytes> patterns = {{0x01, 0x12, 0, 3, 0, 0, 0, 1, 0}, {0x12, 0x01, 3, 0, 1, 0, 0, 0}};
+  const std::vector<Bytes> patterns = {{0x01, 0x12, 0, 3, 0, 0, 0, 1, 0},
+                                       {0x12, 0x01, 3, 0, 1, 0, 0, 0}};
   std::size_t place = 0;
   for (const Bytes& pattern : patterns) {
     const auto found = std::search(bytes.begin(), bytes.end(), pattern.begin(), pattern.end());
-    if (found != bytes.end()) place = static_cast<std::size_t>(found - bytes.begin()) + pattern.size();
+    if (found != bytes.end())
+      place = static_cast<std::size_t>(found - bytes.begin()) + pattern.size();
   }
   CATCH_REQUIRE(bytes.at(place) == 6);
   const int last_x = stored.width - 1;
@@ -242,7 +253,8 @@ CATCH_TEST_CASE("EXIF orientation is applied when asked for", "[data]") {
             {y, x}, {last_y - y, x}, {last_y - y, last_x - x}, {y, last_x - x}};
         const auto [to_x, to_y] = to[static_cast<std::size_t>(orientation - 1)];
         const auto* a = &stored.pixels[static_cast<std::size_t>(3 * (y * stored.width + x))];
-        const auto* b = &upright.pixels[static_cast<std::size_t>(3 * (to_y * upright.width + to_x))];
+        const auto* b =
+            &upright.pixels[static_cast<std::size_t>(3 * (to_y * upright.width + to_x))];
         equal = equal && std::equal(a, a + 3, b);
       }
     }
@@ -286,8 +298,10 @@ CATCH_TEST_CASE("PNM and TIFF decode by content", "[data]") {
     if (!readable(bytes)) continue;
     CATCH_CHECK(same(decode(bytes, {}), image));
   }
-  CATCH_CHECK(contains(error_of([] { decode(make_pnm("P5 1 1 100\n", {7}), {}); }), "largest value of 100"));
-  CATCH_CHECK(contains(error_of([] { decode(make_tiff(1, 1, 32, 1, Bytes(4)), {}); }), "TIFF with 32 bits"));
+  CATCH_CHECK(contains(error_of([] { decode(make_pnm("P5 1 1 100\n", {7}), {}); }),
+                       "largest value of 100"));
+  CATCH_CHECK(contains(error_of([] { decode(make_tiff(1, 1, 32, 1, Bytes(4)), {}); }),
+                       "TIFF with 32 bits"));
   if (jpeg_only()) return;
   // 16 bits, gray: 128 / 257 rounds down, 129 / 257 up.
   const Bytes little = {0, 0, 128, 0, 129, 0, 255, 255};
@@ -300,7 +314,8 @@ CATCH_TEST_CASE("PNM and TIFF decode by content", "[data]") {
   const Bytes rgba = {10, 20, 30, 0, 40, 50, 60, 128};
   for (const int alpha : {0, 1, 2}) {
     CATCH_CAPTURE(alpha);
-    CATCH_CHECK(decode(make_tiff(2, 1, 8, 4, rgba, {1, alpha}), {}).pixels == Bytes{10, 20, 30, 40, 50, 60});
+    CATCH_CHECK(decode(make_tiff(2, 1, 8, 4, rgba, {1, alpha}), {}).pixels ==
+                Bytes{10, 20, 30, 40, 50, 60});
   }
   // Orientation 6: turned clockwise.
   const Bytes turned = make_tiff(2, 1, 8, 3, {1, 2, 3, 4, 5, 6}, {6, 0});

@@ -44,7 +44,8 @@ class TempFolder {
     const std::filesystem::path whole(path_ + "/" + name);
     std::filesystem::create_directories(whole.parent_path());
     std::ofstream(whole, std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
     return whole.string();
   }
   std::string write(const std::string& name, const std::string& text) const {

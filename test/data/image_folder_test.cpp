@@ -41,7 +41,8 @@ Labels labels_of(const Dataset& dataset) {
 }
 
 void add_images(const TempFolder& folder, const Names& names) {
-  for (const auto& name : names) folder.write(name, test::numbered_jpeg(static_cast<int>(name.size())));
+  for (const auto& name : names)
+    folder.write(name, test::numbered_jpeg(static_cast<int>(name.size())));
 }
 
 auto failure(const std::string& path, const DataConfig& config = {}) {
@@ -50,8 +51,8 @@ auto failure(const std::string& path, const DataConfig& config = {}) {
 
 CATCH_TEST_CASE("subfolders are classes, in byte order, images at any depth", "[data]") {
   const TempFolder folder;
-  add_images(folder, {"dog/b.JPEG", "dog/a.jpg", "dog/deep/er/c.png", "dog/deep-x/d.jpg", "Zebra/1.jpg",
-                      "cat/x.webp"});
+  add_images(folder, {"dog/b.JPEG", "dog/a.jpg", "dog/deep/er/c.png", "dog/deep-x/d.jpg",
+                      "Zebra/1.jpg", "cat/x.webp"});
   folder.write("dog/notes.txt", std::string("no image"));
   folder.write("dog/.hidden.jpg", Bytes{});
   folder.write(".thumbnails/a.jpg", Bytes{});
@@ -88,7 +89,8 @@ CATCH_TEST_CASE("a flat folder, and data.labels = none, give unlabelled images",
   CATCH_CHECK(names_of(*dataset) == Names{"a.jpg", "b.jpg"});
   CATCH_CHECK(labels_of(*dataset) == Labels{-1, -1});
   CATCH_CHECK_FALSE(dataset->labelled());
-  CATCH_CHECK(contains(failure(flat.path(), with_labels(LabelMode::folder)), "expected class folders"));
+  CATCH_CHECK(
+      contains(failure(flat.path(), with_labels(LabelMode::folder)), "expected class folders"));
 
   add_images(flat, {"x/y/c.jpg", "x/b.jpg", "train/q.jpg"});
   const auto nested = open_dataset(flat.path(), with_labels(LabelMode::none));
@@ -104,7 +106,8 @@ CATCH_TEST_CASE("folders of an unclear shape are refused with a way out", "[data
 
   add_images(folder, {"cat/a.jpg"});
   std::filesystem::create_directory(folder / "dog");
-  CATCH_CHECK(contains(failure(folder.path()), folder / "dog: expected a class folder with images"));
+  CATCH_CHECK(
+      contains(failure(folder.path()), folder / "dog: expected a class folder with images"));
   add_images(folder, {"dog/a.jpg", "stray.jpg"});
   const auto mixed = failure(folder.path());
   CATCH_CHECK(contains(mixed, "got both (stray.jpg and cat)"));
@@ -141,15 +144,17 @@ CATCH_TEST_CASE("links are followed, loops are not", "[data]") {
   std::filesystem::create_symlink("nowhere", folder / "dog/dangling.jpg");
   std::filesystem::create_symlink("nowhere", folder / "dog/dangling");
   const auto dataset = open_dataset(folder.path(), {});
-  CATCH_CHECK(names_of(*dataset) ==
-              Names{"cat/a.jpg", "cat/link/far.jpg", "cat/link/sub/farther.jpg", "dog/b.jpg",
-                    "dog/dangling.jpg", "dog/linked.jpg"});
-  CATCH_CHECK(contains(error_of([&] { dataset->get(4); }), folder / "dog/dangling.jpg: cannot be read"));
+  CATCH_CHECK(names_of(*dataset) == Names{"cat/a.jpg", "cat/link/far.jpg",
+                                          "cat/link/sub/farther.jpg", "dog/b.jpg",
+                                          "dog/dangling.jpg", "dog/linked.jpg"});
+  CATCH_CHECK(
+      contains(error_of([&] { dataset->get(4); }), folder / "dog/dangling.jpg: cannot be read"));
 
   std::filesystem::create_symlink("loop", folder / "loop");
   CATCH_CHECK(open_dataset(folder.path(), with_labels(LabelMode::none))->size() == 6);
   std::filesystem::create_symlink(".", folder / "root");
-  CATCH_CHECK(contains(failure(folder.path()), folder / "root: expected a class folder with images"));
+  CATCH_CHECK(
+      contains(failure(folder.path()), folder / "root: expected a class folder with images"));
 }
 
 CATCH_TEST_CASE("pipes and other special files are left alone", "[data]") {
@@ -208,7 +213,7 @@ CATCH_TEST_CASE("subsets keep labels and classes", "[data]") {
   CATCH_CHECK(labels_of(*subset) == Labels{1, 0});
   CATCH_CHECK(subset->classes() == base->classes());
   CATCH_CHECK(subset->location(0) == base->location(2));
-  CATCH_CHECK(subset->get(0) .index() == base->get(2).index());
+  CATCH_CHECK(subset->get(0).index() == base->get(2).index());
   CATCH_CHECK(subset->fingerprint() != make_subset(base, {0, 2})->fingerprint());
   CATCH_CHECK_THROWS_AS(make_subset(base, {3}), std::out_of_range);
   CATCH_CHECK_THROWS_AS(make_subset(base, {-1}), std::out_of_range);
@@ -224,8 +229,10 @@ CATCH_TEST_CASE("test classes are matched to training classes by name", "[data]"
   CATCH_CHECK(match_classes(*train_set, *test_set) == Labels{0, 2});
   CATCH_CHECK(contains(error_of([&] { match_classes(*test_set, *train_set); }), "\"bee\""));
   const auto bare = open_dataset(train.path(), with_labels(LabelMode::none));
-  CATCH_CHECK(contains(error_of([&] { match_classes(*train_set, *bare); }), "test set: expected labels"));
-  CATCH_CHECK(contains(error_of([&] { match_classes(*bare, *test_set); }), "training set: expected labels"));
+  CATCH_CHECK(
+      contains(error_of([&] { match_classes(*train_set, *bare); }), "test set: expected labels"));
+  CATCH_CHECK(contains(error_of([&] { match_classes(*bare, *test_set); }),
+                       "training set: expected labels"));
 }
 
 }  // namespace

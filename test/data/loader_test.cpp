@@ -29,7 +29,8 @@ using test::error_of;
 /// JPEGs of several sizes in memory, some of them cut off; counts how often each is read.
 class MemoryDataset final : public Dataset {
  public:
-  explicit MemoryDataset(int count, const std::set<int>& bad = {}) : reads_(static_cast<std::size_t>(count)) {
+  explicit MemoryDataset(int count, const std::set<int>& bad = {})
+      : reads_(static_cast<std::size_t>(count)) {
     for (int i = 0; i < count; ++i) {
       images_.push_back(test::numbered_jpeg(i, 16 + i % 5, 12 + i % 7));
       if (bad.contains(i)) images_.back().resize(images_.back().size() / 2);
@@ -91,8 +92,9 @@ std::vector<Batch> rest_of(Loader& loader) {
   }
 }
 
-std::vector<Batch> stream(const std::shared_ptr<const Dataset>& dataset, const LoaderOptions& options,
-                          std::int64_t epoch = 0, std::int64_t step = 0) {
+std::vector<Batch> stream(const std::shared_ptr<const Dataset>& dataset,
+                          const LoaderOptions& options, std::int64_t epoch = 0,
+                          std::int64_t step = 0) {
   const auto loader = make_thread_loader(dataset, make_views(), options);
   loader->start(epoch, step);
   return rest_of(*loader);
@@ -100,7 +102,8 @@ std::vector<Batch> stream(const std::shared_ptr<const Dataset>& dataset, const L
 
 std::vector<std::pair<std::int64_t, std::string>> bad_of(const Batch& batch) {
   std::vector<std::pair<std::int64_t, std::string>> result;
-  for (const BadImage& bad : batch.bad) result.emplace_back(bad.index, bad.name + ": " + bad.reason);
+  for (const BadImage& bad : batch.bad)
+    result.emplace_back(bad.index, bad.name + ": " + bad.reason);
   return result;
 }
 
@@ -114,7 +117,8 @@ bool same(const Batch& a, const Batch& b) {
 
 bool same(const std::vector<Batch>& a, const std::vector<Batch>& b) {
   return a.size() == b.size() &&
-         std::equal(a.begin(), a.end(), b.begin(), [](const Batch& x, const Batch& y) { return same(x, y); });
+         std::equal(a.begin(), a.end(), b.begin(),
+                    [](const Batch& x, const Batch& y) { return same(x, y); });
 }
 
 std::vector<std::int64_t> indices_of(const Batch& batch) {
@@ -122,7 +126,8 @@ std::vector<std::int64_t> indices_of(const Batch& batch) {
   return {values, values + batch.size()};
 }
 
-CATCH_TEST_CASE("batches have the shapes and content that the data set and augmenter give", "[data]") {
+CATCH_TEST_CASE("batches have the shapes and content that the data set and augmenter give",
+                "[data]") {
   const auto dataset = std::make_shared<const MemoryDataset>(21);
   const auto augmenter = make_views();
   const LoaderOptions options = make_options();
@@ -141,11 +146,13 @@ CATCH_TEST_CASE("batches have the shapes and content that the data set and augme
       CATCH_CHECK(batch.labels[row].item<std::int64_t>() == index % 3);
       // Rendered by hand: view 3 is the third of group 0, view 2 the only one of group 1.
       const Image image = decode(std::get<test::Bytes>(dataset->get(index)), {});
-      const std::vector<std::pair<std::size_t, std::int64_t>> places = {{0, 0}, {0, 1}, {1, 0}, {0, 2}};
+      const std::vector<std::pair<std::size_t, std::int64_t>> places = {
+          {0, 0}, {0, 1}, {1, 0}, {0, 2}};
       for (int view = 0; view < 4; ++view) {
         const auto [group, position] = places[static_cast<std::size_t>(view)];
         const Size size = augmenter->view_size(view);
-        const RngAddress address{static_cast<std::uint64_t>(index), 0, static_cast<std::uint32_t>(batch.epoch)};
+        const RngAddress address{static_cast<std::uint64_t>(index), 0,
+                                 static_cast<std::uint32_t>(batch.epoch)};
         torch::Tensor expected = at::empty({3, size.height, size.width});
         augmenter->render(image, view, augmenter->sample(options.seed, address, view, image.size()),
                           {expected.data_ptr(), PixelType::float32, PixelLayout::planar});
@@ -235,8 +242,12 @@ CATCH_TEST_CASE("rows can be produced again", "[data]") {
 
 CATCH_TEST_CASE("steps are counted with and without the last partial batch", "[data]") {
   LoaderOptions options = make_options();
-  for (const auto& [images, drop, steps] :
-       {std::tuple{21, false, 3}, {21, true, 2}, {24, false, 3}, {24, true, 3}, {5, false, 1}, {5, true, 0}}) {
+  for (const auto& [images, drop, steps] : {std::tuple{21, false, 3},
+                                            {21, true, 2},
+                                            {24, false, 3},
+                                            {24, true, 3},
+                                            {5, false, 1},
+                                            {5, true, 0}}) {
     CATCH_CAPTURE(images, drop);
     options.drop_last = drop;
     const auto dataset = std::make_shared<const MemoryDataset>(images);
@@ -249,12 +260,14 @@ CATCH_TEST_CASE("steps are counted with and without the last partial batch", "[d
       for (const Batch& batch : batches) CATCH_CHECK(batch.size() == 8);
     }
   }
-  for (const auto change : {+[](LoaderOptions& o) { o.batch_size = 0; }, +[](LoaderOptions& o) { o.threads = 0; },
-                            +[](LoaderOptions& o) { o.prefetch = 0; }}) {
+  for (const auto change :
+       {+[](LoaderOptions& o) { o.batch_size = 0; }, +[](LoaderOptions& o) { o.threads = 0; },
+        +[](LoaderOptions& o) { o.prefetch = 0; }}) {
     LoaderOptions wrong = make_options();
     change(wrong);
     const auto dataset = std::make_shared<const MemoryDataset>(2);
-    CATCH_CHECK(error_of([&] { make_thread_loader(dataset, make_views(), wrong); }, ErrorKind::config));
+    CATCH_CHECK(
+        error_of([&] { make_thread_loader(dataset, make_views(), wrong); }, ErrorKind::config));
   }
 }
 
@@ -273,13 +286,14 @@ CATCH_TEST_CASE("layouts and pixel types hold the same values", "[data]") {
         for (std::size_t g = 0; g < 2; ++g) {
           const torch::Tensor& group = batches[i].groups[g];
           CATCH_CHECK(group.sizes() == plain[i].groups[g].sizes());
-          const auto expected =
-              type == PixelType::bfloat16 ? plain[i].groups[g].to(at::kBFloat16) : plain[i].groups[g];
+          const auto expected = type == PixelType::bfloat16 ? plain[i].groups[g].to(at::kBFloat16)
+                                                            : plain[i].groups[g];
           CATCH_CHECK(at::equal(group, expected));
           const torch::Tensor flat = group.flatten(0, 1);
           CATCH_CHECK(flat.data_ptr() == group.data_ptr());
-          CATCH_CHECK(flat.is_contiguous(layout == PixelLayout::planar ? at::MemoryFormat::Contiguous
-                                                                       : at::MemoryFormat::ChannelsLast));
+          CATCH_CHECK(flat.is_contiguous(layout == PixelLayout::planar
+                                             ? at::MemoryFormat::Contiguous
+                                             : at::MemoryFormat::ChannelsLast));
         }
       }
     }
@@ -319,7 +333,8 @@ CATCH_TEST_CASE("a bad image fails the batch with its place and reason", "[data]
   const Permutation order(5, 0, 21);
   std::int64_t index = -1;
   for (std::uint64_t position = 0; index < 0; ++position) {
-    if (bad.contains(static_cast<int>(order(position)))) index = static_cast<std::int64_t>(order(position));
+    if (bad.contains(static_cast<int>(order(position))))
+      index = static_cast<std::int64_t>(order(position));
   }
   CATCH_CHECK(messages == std::set<std::string>{"memory/image " + std::to_string(index) +
                                                 ": damaged JPEG: Premature end of JPEG file"});
@@ -355,7 +370,8 @@ CATCH_TEST_CASE("bad images are skipped or replaced alike for any number of thre
         } else {
           CATCH_CHECK(got.at(at) == wanted[row]);
           for (std::size_t g = 0; g < 2; ++g) {
-            CATCH_CHECK(at::equal(batches[i].groups[g].select(1, to), good[i].groups[g].select(1, from)));
+            CATCH_CHECK(
+                at::equal(batches[i].groups[g].select(1, to), good[i].groups[g].select(1, from)));
           }
         }
         CATCH_CHECK(batches[i].labels[to].item<std::int64_t>() == got.at(at) % 3);

@@ -14,9 +14,10 @@ std::vector<BadImage> BadImages::add(const std::vector<BadImage>& reported) {
   }
   if (static_cast<double>(images_.size()) <= most_share_ * static_cast<double>(size_)) return fresh;
   const BadImage& first = images_.begin()->second;
-  throw Error(ErrorKind::data,
-              fmt::format("{}: {}; expected at most a share of {} bad images (data.max_bad), got {} of {}",
-                          first.name, first.reason, most_share_, images_.size(), size_));
+  throw Error(
+      ErrorKind::data,
+      fmt::format("{}: {}; expected at most a share of {} bad images (data.max_bad), got {} of {}",
+                  first.name, first.reason, most_share_, images_.size(), size_));
 }
 
 }  // namespace clr

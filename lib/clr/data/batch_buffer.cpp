@@ -36,12 +36,16 @@ BatchBuffer::BatchBuffer(const Augmenter& augmenter, const LoaderOptions& option
   const std::size_t value_bytes = type_ == PixelType::bfloat16 ? 2 : 4;
   for (const Augmenter::Group& group : augmenter.groups()) {
     for (std::size_t i = 0; i < group.views.size(); ++i) {
-      places_.at(static_cast<std::size_t>(group.views[i])) = {groups_.size(), static_cast<std::int64_t>(i)};
+      places_.at(static_cast<std::size_t>(group.views[i])) = {groups_.size(),
+                                                              static_cast<std::int64_t>(i)};
     }
     const auto pixels =
         static_cast<std::size_t>(group.size.width) * static_cast<std::size_t>(group.size.height);
-    groups_.push_back(
-        {group.size, static_cast<std::int64_t>(group.views.size()), {}, nullptr, 3 * pixels * value_bytes});
+    groups_.push_back({group.size,
+                       static_cast<std::int64_t>(group.views.size()),
+                       {},
+                       nullptr,
+                       3 * pixels * value_bytes});
   }
 }
 

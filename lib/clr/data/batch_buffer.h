@@ -23,8 +23,8 @@ struct RowResult {
   std::exception_ptr error;     ///< ends the stream
 };
 
-/// Memory of batches that nobody holds any more, for use again: fresh memory costs a page fault every
-/// 4 KiB. For one thread.
+/// Memory of batches that nobody holds any more, for use again: fresh memory costs a page fault
+/// every 4 KiB. For one thread.
 class StoragePool {
  public:
   /// Remembers up to `capacity` tensors.
@@ -43,8 +43,8 @@ class StoragePool {
 
 /// The memory of one batch, which threads fill row by row without locks.
 ///
-/// Made, finished and reset by one thread; between that, destination() and row() may be used by any,
-/// for different rows.
+/// Made, finished and reset by one thread; between that, destination() and row() may be used by
+/// any, for different rows.
 class BatchBuffer {
  public:
   BatchBuffer(const Augmenter& augmenter, const LoaderOptions& options);

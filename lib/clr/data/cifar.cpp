@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// CIFAR-10 and CIFAR-100 as binary files: records of one label byte (CIFAR-100: coarse and fine) and
-// 3072 bytes of pixels, [3, 32, 32].
+// CIFAR-10 and CIFAR-100 as binary files: records of one label byte (CIFAR-100: coarse and fine)
+// and 3072 bytes of pixels, [3, 32, 32].
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -47,7 +47,8 @@ const std::vector<Kind>& kinds() {
       {1,
        10,
        "batches.meta.txt",
-       {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"},
+       {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
+        "data_batch_5.bin"},
        {"test_batch.bin"}},
       {2, 100, "fine_label_names.txt", {"train.bin"}, {"test.bin"}}};
   return result;
@@ -121,7 +122,8 @@ class Cifar final : public Dataset {
   std::vector<std::uint8_t> records_;
 };
 
-std::vector<std::string> class_names(const Kind& kind, const NamedFiles& files, const std::string& where) {
+std::vector<std::string> class_names(const Kind& kind, const NamedFiles& files,
+                                     const std::string& where) {
   std::vector<std::string> names;
   const auto found = files.find(kind.names_file);
   if (found == files.end()) {
@@ -147,24 +149,26 @@ std::vector<std::string> class_names(const Kind& kind, const NamedFiles& files, 
   return names;
 }
 
-void check_records(const Kind& kind, const std::vector<std::uint8_t>& bytes, const std::string& where) {
+void check_records(const Kind& kind, const std::vector<std::uint8_t>& bytes,
+                   const std::string& where) {
   if (bytes.empty() || bytes.size() % kind.record() != 0) {
-    throw Error(ErrorKind::data, fmt::format("{}: expected whole records of {} bytes, got {} bytes; the "
-                                             "file may be cut off",
-                                             where, kind.record(), bytes.size()));
+    throw Error(ErrorKind::data,
+                fmt::format("{}: expected whole records of {} bytes, got {} bytes; the "
+                            "file may be cut off",
+                            where, kind.record(), bytes.size()));
   }
   for (std::size_t at = 0; at < bytes.size(); at += kind.record()) {
     const std::size_t label = bytes[at + kind.label_bytes - 1];
     if (label < kind.classes) continue;
-    throw Error(ErrorKind::data, fmt::format("{}: record {}: expected a label below {}, got {}", where,
-                                             at / kind.record(), kind.classes, label));
+    throw Error(ErrorKind::data, fmt::format("{}: record {}: expected a label below {}, got {}",
+                                             where, at / kind.record(), kind.classes, label));
   }
 }
 
 /// `wanted` in this order; `where` is the folder or tar that holds them.
 std::unique_ptr<Dataset> make_cifar(const Kind& kind, const NamedFiles& files,
-                                    const std::vector<std::string>& wanted, const std::string& where,
-                                    const DataConfig& config) {
+                                    const std::vector<std::string>& wanted,
+                                    const std::string& where, const DataConfig& config) {
   auto dataset = std::make_unique<Cifar>(where, kind.label_bytes, class_names(kind, files, where));
   for (const std::string& name : wanted) {
     const auto found = files.find(name);
@@ -178,17 +182,16 @@ std::unique_ptr<Dataset> make_cifar(const Kind& kind, const NamedFiles& files,
   return dataset;
 }
 
-std::unique_ptr<Dataset> make_cifar(const NamedFiles& files, CifarSplit split, const std::string& where,
-                                    const DataConfig& config) {
+std::unique_ptr<Dataset> make_cifar(const NamedFiles& files, CifarSplit split,
+                                    const std::string& where, const DataConfig& config) {
   for (const Kind& kind : kinds()) {
     const auto& wanted = kind.files(split);
     const bool any = std::any_of(wanted.begin(), wanted.end(),
                                  [&](const std::string& name) { return files.contains(name); });
     if (any) return make_cifar(kind, files, wanted, where, config);
   }
-  throw Error(ErrorKind::data,
-              fmt::format("{}: expected CIFAR's binary {} files, got none", where,
-                          split == CifarSplit::train ? "training" : "test"));
+  throw Error(ErrorKind::data, fmt::format("{}: expected CIFAR's binary {} files, got none", where,
+                                           split == CifarSplit::train ? "training" : "test"));
 }
 
 bool is_wanted(const std::string& name, CifarSplit split) {
@@ -235,7 +238,8 @@ std::unique_ptr<Dataset> open_cifar_tar(const std::string& path, CifarSplit spli
                                         const DataConfig& config) {
   const auto files = read_tar(path, [&](const std::string& name) {
     if (name == "data_batch_1") {
-      throw Error(ErrorKind::data, path + ": expected CIFAR's binary version, got its Python version");
+      throw Error(ErrorKind::data,
+                  path + ": expected CIFAR's binary version, got its Python version");
     }
     return is_wanted(name, split);
   });
@@ -252,11 +256,14 @@ std::unique_ptr<Dataset> open_cifar_file(const std::string& path, const DataConf
     if (!kind.has(name)) continue;
     const std::string names_file = folder + "/" + kind.names_file;
     std::error_code ignored;
-    if (std::filesystem::exists(names_file, ignored)) files[kind.names_file] = read_bytes(names_file);
+    if (std::filesystem::exists(names_file, ignored))
+      files[kind.names_file] = read_bytes(names_file);
     return make_cifar(kind, files, {name}, folder, config);
   }
-  throw Error(ErrorKind::data,
-              path + ": expected a CIFAR file (data_batch_1.bin ... 5, test_batch.bin, train.bin, test.bin)");
+  throw Error(
+      ErrorKind::data,
+      path +
+          ": expected a CIFAR file (data_batch_1.bin ... 5, test_batch.bin, train.bin, test.bin)");
 }
 
 }  // namespace clr

@@ -34,14 +34,19 @@ struct DataConfig {
 
   static void fields(auto&& f) {
     f("on_error", &DataConfig::on_error,
-      "an image that cannot be read: fail, skip it, or replace it by another (drawn, so repeatable)");
-    f("max_bad", &DataConfig::max_bad, In{0, 1}, "stop when more than this share of the images is bad");
-    f("cache", &DataConfig::cache, "keep decoded images in memory: auto = if they fit in a quarter of it");
+      "an image that cannot be read: fail, skip it, or replace it by another (drawn, so "
+      "repeatable)");
+    f("max_bad", &DataConfig::max_bad, In{0, 1},
+      "stop when more than this share of the images is bad");
+    f("cache", &DataConfig::cache,
+      "keep decoded images in memory: auto = if they fit in a quarter of it");
     f("labels", &DataConfig::labels,
-      "auto: subfolders are classes where they hold images; none: ignore them and search to any depth; "
+      "auto: subfolders are classes where they hold images; none: ignore them and search to any "
+      "depth; "
       "folder: require classes");
     f("exif", &DataConfig::exif, "EXIF orientation: ignored, as torchvision does, or applied");
-    f("max_pixels", &DataConfig::max_pixels, In{1, 1e10}, "refuse larger images before decoding them");
+    f("max_pixels", &DataConfig::max_pixels, In{1, 1e10},
+      "refuse larger images before decoding them");
   }
 };
 
@@ -83,13 +88,15 @@ class Dataset {
 ///   are followed;
 /// - an image file: a set of one;
 /// - a CIFAR-10 or CIFAR-100 binary folder, or the .tar or .tar.gz of one: the training images
-///   (`PATH#test`: the test images), with CIFAR-100's fine labels; or one .bin file, that file alone;
+///   (`PATH#test`: the test images), with CIFAR-100's fine labels; or one .bin file, that file
+///   alone;
 /// - a list, .csv, .tsv or .jsonl: `path[,label]`, paths relative to the list's folder, an optional
 ///   first line `path,label`; classes are numbered in byte order of the labels.
 ///
-/// Throws:  Error{data}: nothing there, not readable, no image in it, a class folder without images,
-///          images beside class folders, train/ and test/ given as one set, a damaged list or CIFAR file
-///          (with line or record).
+/// Throws:  Error{data}: nothing there, not readable, no image in it, a class folder without
+/// images,
+///          images beside class folders, train/ and test/ given as one set, a damaged list or CIFAR
+///          file (with line or record).
 std::unique_ptr<Dataset> open_dataset(const std::filesystem::path& path, const DataConfig& config);
 
 /// Some images of another set, in the given order; labels and classes stay as they are.

@@ -18,21 +18,24 @@ constexpr std::size_t kMostBytes = 2'000'000'000;  // codecs count in int
 
 void check_size(Size size, const DecodeRequest& request) {
   if (size.width > kMostSide || size.height > kMostSide) {
-    throw Error(ErrorKind::data, fmt::format("expected at most {} pixels a side, got {} x {}", kMostSide,
-                                             size.width, size.height));
+    throw Error(ErrorKind::data, fmt::format("expected at most {} pixels a side, got {} x {}",
+                                             kMostSide, size.width, size.height));
   }
   if (std::int64_t{size.width} * size.height > request.max_pixels) {
-    throw Error(ErrorKind::data, fmt::format("expected at most {} pixels, got {} x {}; see data.max_pixels",
-                                             request.max_pixels, size.width, size.height));
+    throw Error(ErrorKind::data,
+                fmt::format("expected at most {} pixels, got {} x {}; see data.max_pixels",
+                            request.max_pixels, size.width, size.height));
   }
 }
 
 ImageFormat known_format(std::span<const std::uint8_t> bytes) {
   if (bytes.empty()) throw Error(ErrorKind::data, "expected an image, got an empty file");
-  if (bytes.size() > kMostBytes) throw Error(ErrorKind::data, "expected an image, got a file above 2 GB");
+  if (bytes.size() > kMostBytes)
+    throw Error(ErrorKind::data, "expected an image, got a file above 2 GB");
   const ImageFormat format = sniff(bytes);
   if (format == ImageFormat::unknown) {
-    throw Error(ErrorKind::data, "expected an image (JPEG, PNG, BMP, WebP, TIFF or PNM), got something else");
+    throw Error(ErrorKind::data,
+                "expected an image (JPEG, PNG, BMP, WebP, TIFF or PNM), got something else");
   }
   return format;
 }
@@ -43,7 +46,8 @@ Size probe(std::span<const std::uint8_t> bytes, const DecodeRequest& request) {
   const ImageFormat format = known_format(bytes);
   Size size = format == ImageFormat::jpeg ? jpeg_size(bytes) : read_size(bytes, format);
   check_size(size, request);
-  if (request.apply_exif && exif_orientation(bytes, format) >= 5) std::swap(size.width, size.height);
+  if (request.apply_exif && exif_orientation(bytes, format) >= 5)
+    std::swap(size.width, size.height);
   return size;
 }
 

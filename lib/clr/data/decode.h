@@ -16,16 +16,17 @@ struct DecodeRequest {
 
 /// Width and height from the header (as stored; after EXIF orientation when request.apply_exif).
 ///
-/// Throws:  Error{data} without a file name (the caller knows it): empty, unknown format, damaged header,
+/// Throws:  Error{data} without a file name (the caller knows it): empty, unknown format, damaged
+/// header,
 ///          more than request.max_pixels, or a side above 65,500.
 Size probe(std::span<const std::uint8_t> bytes, const DecodeRequest& request);
 
-/// Decodes to RGB, 8 bits. The format is told by content: JPEG through libjpeg-turbo, the others through
-/// OpenCV.
+/// Decodes to RGB, 8 bits. The format is told by content: JPEG through libjpeg-turbo, the others
+/// through OpenCV.
 ///
-/// CMYK and YCCK by Pillow's formula, Adobe's inversion undone; 16 bits scaled by 1/257; alpha dropped,
-/// palettes and gray expanded. A warning of libjpeg counts as damage.
-/// Throws:  Error{data} without a file name, as probe(), and for truncated or damaged pixels.
+/// CMYK and YCCK by Pillow's formula, Adobe's inversion undone; 16 bits scaled by 1/257; alpha
+/// dropped, palettes and gray expanded. A warning of libjpeg counts as damage. Throws:  Error{data}
+/// without a file name, as probe(), and for truncated or damaged pixels.
 Image decode(std::span<const std::uint8_t> bytes, const DecodeRequest& request);
 
 /// One line about the bytes' format for messages: "JPEG", "PNG", "GIF", ..., "unknown".

@@ -28,10 +28,11 @@ std::string join(const std::string& folder, const std::string& name) {
   return folder.empty() ? name : folder + "/" + name;
 }
 
-/// Whether a name alone says that this is an image: opening a million files to look would take minutes.
+/// Whether a name alone says that this is an image: opening a million files to look would take
+/// minutes.
 bool has_image_extension(std::string_view name) {
-  constexpr std::array<std::string_view, 12> kExtensions = {"jpg", "jpeg", "jfif", "png", "bmp", "webp",
-                                                            "tif", "tiff", "ppm",  "pgm", "pbm", "pnm"};
+  constexpr std::array<std::string_view, 12> kExtensions = {
+      "jpg", "jpeg", "jfif", "png", "bmp", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"};
   const auto dot = name.rfind('.');
   if (dot == std::string_view::npos) return false;
   std::string extension(name.substr(dot + 1));
@@ -42,7 +43,8 @@ bool has_image_extension(std::string_view name) {
 }
 
 bool is_split_name(std::string_view name) {
-  constexpr std::array<std::string_view, 5> kNames = {"train", "val", "valid", "validation", "test"};
+  constexpr std::array<std::string_view, 5> kNames = {"train", "val", "valid", "validation",
+                                                      "test"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
@@ -92,7 +94,8 @@ class Scanner {
       above.push_back(own);
     }
     walk(folder, above, found);
-    std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::sort(found.begin(), found.end(),
+              [](const auto& a, const auto& b) { return a.first < b.first; });
     std::vector<std::string> images;
     for (auto& [name, listing] : found) {
       std::move(listing.images.begin(), listing.images.end(), std::back_inserter(images));
@@ -121,7 +124,9 @@ class Scanner {
     if (type == DT_LNK || type == DT_UNKNOWN) {
       struct stat status {};
       dangling = ::stat(full(relative).c_str(), &status) != 0;
-      type = dangling || S_ISREG(status.st_mode) ? DT_REG : S_ISDIR(status.st_mode) ? DT_DIR : DT_FIFO;
+      type = dangling || S_ISREG(status.st_mode) ? DT_REG
+             : S_ISDIR(status.st_mode)           ? DT_DIR
+                                                 : DT_FIFO;
     }
     if (type == DT_DIR) {
       listing.folders.push_back(std::move(relative));
@@ -140,8 +145,8 @@ class Scanner {
   void walk(const std::string& folder, std::vector<FolderId>& above,
             std::vector<std::pair<std::string, Listing>>& found) const {
     if (above.size() > kMostDepth) {
-      throw Error(ErrorKind::data,
-                  fmt::format("{}: expected at most {} folders in each other", full(folder), kMostDepth));
+      throw Error(ErrorKind::data, fmt::format("{}: expected at most {} folders in each other",
+                                               full(folder), kMostDepth));
     }
     Listing listing = list(folder);
     const std::vector<std::string> folders = std::move(listing.folders);
@@ -187,27 +192,32 @@ void refuse_splits(const std::string& root, const std::vector<Subfolder>& subfol
   }
   // One class may well be called "train".
   if (first == nullptr || (others > 0 && nested < 2)) return;
-  throw Error(ErrorKind::data, fmt::format("{}: expected class folders, got the splits of a data set; name "
-                                           "one of them: {}/{}",
-                                           root, root, *first));
+  throw Error(ErrorKind::data,
+              fmt::format("{}: expected class folders, got the splits of a data set; name "
+                          "one of them: {}/{}",
+                          root, root, *first));
 }
 
-std::unique_ptr<FileDataset> unlabelled(const std::string& root, const std::vector<std::string>& images) {
-  if (images.empty()) throw Error(ErrorKind::data, root + ": expected images, got a folder without any");
+std::unique_ptr<FileDataset> unlabelled(const std::string& root,
+                                        const std::vector<std::string>& images) {
+  if (images.empty())
+    throw Error(ErrorKind::data, root + ": expected images, got a folder without any");
   auto dataset = std::make_unique<FileDataset>(root);
   for (const std::string& image : images) dataset->add(image, -1);
   return dataset;
 }
 
-std::unique_ptr<FileDataset> labelled(const std::string& root, const std::vector<Subfolder>& subfolders) {
+std::unique_ptr<FileDataset> labelled(const std::string& root,
+                                      const std::vector<Subfolder>& subfolders) {
   auto dataset = std::make_unique<FileDataset>(root);
   std::vector<std::string> classes;
   for (const Subfolder& subfolder : subfolders) {
     if (subfolder.images.empty()) {
-      throw Error(ErrorKind::data,
-                  fmt::format("{}/{}: expected a class folder with images, got one without any; remove it, "
-                              "or --set data.labels=none",
-                              root, subfolder.name));
+      throw Error(
+          ErrorKind::data,
+          fmt::format("{}/{}: expected a class folder with images, got one without any; remove it, "
+                      "or --set data.labels=none",
+                      root, subfolder.name));
     }
     const auto label = static_cast<std::int64_t>(classes.size());
     classes.push_back(subfolder.name);
@@ -224,22 +234,26 @@ std::unique_ptr<Dataset> open_image_folder(const std::string& path, const DataCo
   if (config.labels == LabelMode::none) return unlabelled(path, scanner.images_below(""));
   const Listing top = scanner.list("");
   std::vector<Subfolder> subfolders;
-  for (const std::string& name : top.folders) subfolders.push_back({name, scanner.images_below(name)});
-  const auto filled = std::find_if(subfolders.begin(), subfolders.end(),
-                                   [](const Subfolder& subfolder) { return !subfolder.images.empty(); });
+  for (const std::string& name : top.folders)
+    subfolders.push_back({name, scanner.images_below(name)});
+  const auto filled =
+      std::find_if(subfolders.begin(), subfolders.end(),
+                   [](const Subfolder& subfolder) { return !subfolder.images.empty(); });
   if (filled == subfolders.end()) {
     auto dataset = unlabelled(path, top.images);
     if (config.labels == LabelMode::folder) {
-      throw Error(ErrorKind::data, path + ": expected class folders (data.labels = folder), got images only");
+      throw Error(ErrorKind::data,
+                  path + ": expected class folders (data.labels = folder), got images only");
     }
     return dataset;
   }
   refuse_splits(path, subfolders);
   if (!top.images.empty()) {
-    throw Error(ErrorKind::data,
-                fmt::format("{}: expected images or class folders, got both ({} and {}); to use all images "
-                            "without labels: --set data.labels=none",
-                            path, top.images.front(), filled->name));
+    throw Error(
+        ErrorKind::data,
+        fmt::format("{}: expected images or class folders, got both ({} and {}); to use all images "
+                    "without labels: --set data.labels=none",
+                    path, top.images.front(), filled->name));
   }
   return labelled(path, subfolders);
 }

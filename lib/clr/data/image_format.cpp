@@ -101,15 +101,18 @@ Size webp_size(Bytes bytes) {
       if ((content[0] & 0x02U) != 0) {
         throw Error(ErrorKind::data, "animated WebP is not supported; convert it to PNG");
       }
-      if (!size) size = Size{static_cast<int>(*reader.u24(4)) + 1, static_cast<int>(*reader.u24(7)) + 1};
+      if (!size)
+        size = Size{static_cast<int>(*reader.u24(4)) + 1, static_cast<int>(*reader.u24(7)) + 1};
     } else if (type == "VP8 " && content.size() >= 10) {
       if (!size) {
-        size = Size{static_cast<int>(*reader.u16(6) & 0x3fffU), static_cast<int>(*reader.u16(8) & 0x3fffU)};
+        size = Size{static_cast<int>(*reader.u16(6) & 0x3fffU),
+                    static_cast<int>(*reader.u16(8) & 0x3fffU)};
       }
     } else if (type == "VP8L" && content.size() >= 5) {
       const std::uint32_t bits = *reader.u32(1);
       if (!size) {
-        size = Size{static_cast<int>(bits & 0x3fffU) + 1, static_cast<int>((bits >> 14) & 0x3fffU) + 1};
+        size = Size{static_cast<int>(bits & 0x3fffU) + 1,
+                    static_cast<int>((bits >> 14) & 0x3fffU) + 1};
       }
     }
     return false;
@@ -152,8 +155,9 @@ Size pnm_size(Bytes bytes) {
   if (!most) damaged(ImageFormat::pnm, "no size in its header");
   const Size size = checked_size(ImageFormat::pnm, *width, *height);
   if (!bitmap && *most != 255 && *most != 65535) {
-    throw Error(ErrorKind::data,
-                fmt::format("PNM with a largest value of {} is not supported; use 255 or 65535", *most));
+    throw Error(
+        ErrorKind::data,
+        fmt::format("PNM with a largest value of {} is not supported; use 255 or 65535", *most));
   }
   if (kind >= '4') {
     const std::int64_t samples = kind == '6' ? 3 : 1;
@@ -183,7 +187,8 @@ Bytes jpeg_exif(Bytes bytes) {
     }
     constexpr std::uint32_t kStartOfScan = 0xffdaU;
     constexpr std::uint32_t kApp1 = 0xffe1U;
-    if (*marker == kStartOfScan || !length || *length < 2 || !reader.has(offset + 2, *length)) return {};
+    if (*marker == kStartOfScan || !length || *length < 2 || !reader.has(offset + 2, *length))
+      return {};
     if (*marker == kApp1 && reader.is(offset + 4, kExifMark) && *length >= 2 + kExifMark.size()) {
       return bytes.subspan(offset + 4 + kExifMark.size(), *length - 2 - kExifMark.size());
     }
@@ -218,11 +223,13 @@ ImageFormat sniff(Bytes bytes) {
   if (reader.is(0, {"\0\0\0\x0cjP  ", 8}) || reader.is(0, "\xff\x4f\xff\x51")) {
     return ImageFormat::jpeg2000;
   }
-  if (reader.is(4, "ftyp") && (reader.is(8, "avif") || reader.is(8, "avis") || reader.is(8, "heic") ||
-                               reader.is(8, "heix") || reader.is(8, "mif1"))) {
+  if (reader.is(4, "ftyp") &&
+      (reader.is(8, "avif") || reader.is(8, "avis") || reader.is(8, "heic") ||
+       reader.is(8, "heix") || reader.is(8, "mif1"))) {
     return ImageFormat::heif;
   }
-  if (bytes.size() >= 3 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6' && is_space(bytes[2])) {
+  if (bytes.size() >= 3 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6' &&
+      is_space(bytes[2])) {
     return ImageFormat::pnm;
   }
   return ImageFormat::unknown;

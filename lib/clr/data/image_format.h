@@ -20,14 +20,15 @@ ImageFormat sniff(std::span<const std::uint8_t> bytes);
 /// "JPEG", "PNG", ..., "unknown".
 const char* to_string(ImageFormat format);
 
-/// Width and height from the header of a PNG, BMP, WebP, TIFF or PNM, without decoding: as stored, but a
-/// TIFF's own orientation, which its decoder applies.
+/// Width and height from the header of a PNG, BMP, WebP, TIFF or PNM, without decoding: as stored,
+/// but a TIFF's own orientation, which its decoder applies.
 ///
 /// Checks as well that the bytes are all there, as far as the container tells.
 /// Throws:  Error{data} without a file name: damaged or cut-off, or a variant that is not decoded.
 Size read_size(std::span<const std::uint8_t> bytes, ImageFormat format);
 
-/// Orientation 1 to 8 from the EXIF part of a JPEG, PNG or WebP; 1 where there is none or it is damaged.
+/// Orientation 1 to 8 from the EXIF part of a JPEG, PNG or WebP; 1 where there is none or it is
+/// damaged.
 ///
 /// A TIFF's own orientation is no EXIF part: its decoder applies it always.
 int exif_orientation(std::span<const std::uint8_t> bytes, ImageFormat format);

@@ -16,7 +16,8 @@
 namespace clr {
 namespace {
 
-/// An honest progressive file has about ten scans; a bomb repeats the whole picture thousands of times.
+/// An honest progressive file has about ten scans; a bomb repeats the whole picture thousands of
+/// times.
 constexpr int kMostScans = 100;
 
 struct ErrorState {
@@ -61,7 +62,8 @@ void cmyk_to_rgb(const std::uint8_t* from, std::uint8_t* to, std::size_t pixels)
   }
 }
 
-/// libjpeg reports errors by a jump: what runs under guarded() must own nothing that has a destructor.
+/// libjpeg reports errors by a jump: what runs under guarded() must own nothing that has a
+/// destructor.
 class JpegDecoder {
  public:
   explicit JpegDecoder(std::span<const std::uint8_t> bytes) {
@@ -133,7 +135,8 @@ class JpegDecoder {
 
 Size jpeg_size(std::span<const std::uint8_t> bytes) { return JpegDecoder(bytes).read_header(); }
 
-Image decode_jpeg(std::span<const std::uint8_t> bytes, const std::function<void(Size)>& check_size) {
+Image decode_jpeg(std::span<const std::uint8_t> bytes,
+                  const std::function<void(Size)>& check_size) {
   JpegDecoder decoder(bytes);
   check_size(decoder.read_header());
   return decoder.read_pixels();

@@ -16,9 +16,10 @@ std::vector<std::int64_t> match_classes(const Dataset& train, const Dataset& tes
   for (const std::string& name : test.classes()) {
     const auto found = std::find(known.begin(), known.end(), name);
     if (found == known.end()) {
-      throw Error(ErrorKind::data,
-                  fmt::format("test set: expected the training set's {} classes, got \"{}\" as well",
-                              known.size(), name));
+      throw Error(
+          ErrorKind::data,
+          fmt::format("test set: expected the training set's {} classes, got \"{}\" as well",
+                      known.size(), name));
     }
     result.push_back(found - known.begin());
   }

@@ -65,7 +65,8 @@ class RecordReader {
     const std::size_t first = at_;
     while (at_ < text_.size() && text_[at_] != separator_ && text_[at_] != '\n') ++at_;
     std::size_t last = at_;
-    if (last > first && text_[last - 1] == '\r' && (at_ == text_.size() || text_[at_] == '\n')) --last;
+    if (last > first && text_[last - 1] == '\r' && (at_ == text_.size() || text_[at_] == '\n'))
+      --last;
     return std::string(text_.substr(first, last - first));
   }
 
@@ -104,8 +105,8 @@ std::vector<Line> read_separated(std::string_view text, char separator, const st
       if (path != record->end()) {
         header = true;
         path_column = static_cast<std::size_t>(path - record->begin());
-        label_column = static_cast<std::size_t>(
-            std::find(record->begin(), record->end(), "label") - record->begin());
+        label_column = static_cast<std::size_t>(std::find(record->begin(), record->end(), "label") -
+                                                record->begin());
         continue;
       }
     }
@@ -123,7 +124,8 @@ std::vector<Line> read_separated(std::string_view text, char separator, const st
   return lines;
 }
 
-std::optional<std::string> json_label(const Json& object, const std::string& list, std::size_t line) {
+std::optional<std::string> json_label(const Json& object, const std::string& list,
+                                      std::size_t line) {
   const auto label = object.find("label");
   if (label == object.end()) return std::nullopt;
   if (label->is_string()) return label->get<std::string>();
@@ -146,8 +148,9 @@ std::vector<Line> read_json_lines(std::string_view text, const std::string& list
     }
     const auto path = object.find("path");
     if (path == object.end() || !path->is_string()) {
-      fail(list, number, "expected a string \"path\", got " +
-                             (path == object.end() ? std::string("none") : show(*path)));
+      fail(list, number,
+           "expected a string \"path\", got " +
+               (path == object.end() ? std::string("none") : show(*path)));
     }
     lines.push_back({number, path->get<std::string>(), json_label(object, list, number)});
   }
@@ -160,7 +163,8 @@ void check(const std::vector<Line>& lines, const std::string& list) {
     if (line.path.empty() || line.path.find('\0') != std::string::npos) {
       fail(list, line.number, "expected a path, got an empty or broken one");
     }
-    if (line.label.has_value() != lines.front().label.has_value() || (line.label && line.label->empty())) {
+    if (line.label.has_value() != lines.front().label.has_value() ||
+        (line.label && line.label->empty())) {
       fail(list, line.number, "expected a label on every line or on none");
     }
   }
@@ -174,13 +178,14 @@ std::unique_ptr<Dataset> open_list_file(const std::string& path, const DataConfi
   constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   const bool json = path.ends_with(".jsonl");
-  const auto lines =
-      json ? read_json_lines(text, path) : read_separated(text, path.ends_with(".tsv") ? '\t' : ',', path);
+  const auto lines = json ? read_json_lines(text, path)
+                          : read_separated(text, path.ends_with(".tsv") ? '\t' : ',', path);
   check(lines, path);
 
   const bool has_labels = lines.front().label.has_value();
   if (!has_labels && config.labels == LabelMode::folder) {
-    throw Error(ErrorKind::data, path + ": expected labels (data.labels = folder), got a list without any");
+    throw Error(ErrorKind::data,
+                path + ": expected labels (data.labels = folder), got a list without any");
   }
   std::map<std::string, std::int64_t> numbers;
   if (has_labels && config.labels != LabelMode::none) {
@@ -193,7 +198,8 @@ std::unique_ptr<Dataset> open_list_file(const std::string& path, const DataConfi
   }
   const std::string folder = std::filesystem::path(path).parent_path().string();
   auto dataset = std::make_unique<FileDataset>(folder.empty() ? "." : folder);
-  for (const Line& line : lines) dataset->add(line.path, classes.empty() ? -1 : numbers.at(*line.label));
+  for (const Line& line : lines)
+    dataset->add(line.path, classes.empty() ? -1 : numbers.at(*line.label));
   dataset->set_classes(std::move(classes));
   return dataset;
 }

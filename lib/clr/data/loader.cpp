@@ -60,7 +60,8 @@ class BlockSignals {
 LoaderOptions checked(const LoaderOptions& options) {
   const auto at_least_one = [](const char* what, std::int64_t value) {
     if (value >= 1) return;
-    throw Error(ErrorKind::config, fmt::format("loader: {}: expected 1 or more, got {}", what, value));
+    throw Error(ErrorKind::config,
+                fmt::format("loader: {}: expected 1 or more, got {}", what, value));
   };
   at_least_one("batch_size", options.batch_size);
   at_least_one("threads", options.threads);
@@ -70,8 +71,8 @@ LoaderOptions checked(const LoaderOptions& options) {
 
 class ThreadLoader final : public Loader {
  public:
-  ThreadLoader(std::shared_ptr<const Dataset> dataset, const std::shared_ptr<const Augmenter>& augmenter,
-               const LoaderOptions& options)
+  ThreadLoader(std::shared_ptr<const Dataset> dataset,
+               const std::shared_ptr<const Augmenter>& augmenter, const LoaderOptions& options)
       : size_(dataset->size()),
         options_(checked(options)),
         augmenter_(augmenter),
@@ -89,7 +90,8 @@ class ThreadLoader final : public Loader {
 
   void start(std::int64_t epoch, std::int64_t step) override;
   Batch next() override;
-  Batch produce(std::int64_t epoch, std::int64_t step, std::int64_t first, std::int64_t count) override;
+  Batch produce(std::int64_t epoch, std::int64_t step, std::int64_t first,
+                std::int64_t count) override;
 
  private:
   std::int64_t rows_per_epoch() const {
@@ -154,7 +156,8 @@ void ThreadLoader::start(std::int64_t epoch, std::int64_t step) {
   for (int i = 0; i < options_.threads; ++i) {
     threads_.emplace_back(&ThreadLoader::work, this);
     // Names hold 15 letters.
-    pthread_setname_np(threads_.back().native_handle(), fmt::format("clr-load-{}", i % 1000).c_str());
+    pthread_setname_np(threads_.back().native_handle(),
+                       fmt::format("clr-load-{}", i % 1000).c_str());
   }
 }
 
@@ -182,7 +185,8 @@ bool ThreadLoader::wait_for(std::int64_t batch) {
 void ThreadLoader::work() {
   const std::int64_t end = options_.epochs * rows_per_epoch();
   while (true) {
-    // Whoever holds a ticket holds its batch's slot too: it is not used again before the row is done.
+    // Whoever holds a ticket holds its batch's slot too: it is not used again before the row is
+    // done.
     const std::int64_t ticket = ticket_.fetch_add(1);
     if (ticket >= end) return;
     const std::int64_t epoch = ticket / rows_per_epoch();
@@ -219,10 +223,12 @@ Batch ThreadLoader::next() {
   return batch;
 }
 
-Batch ThreadLoader::produce(std::int64_t epoch, std::int64_t step, std::int64_t first, std::int64_t count) {
+Batch ThreadLoader::produce(std::int64_t epoch, std::int64_t step, std::int64_t first,
+                            std::int64_t count) {
   if (step < 0 || step >= steps_per_epoch() || first < 0 || count < 0 ||
       first + count > plan(epoch, step).rows) {
-    throw std::out_of_range(fmt::format("loader: step {} has no rows [{}, {})", step, first, first + count));
+    throw std::out_of_range(
+        fmt::format("loader: step {} has no rows [{}, {})", step, first, first + count));
   }
   BatchBuffer buffer(*augmenter_, options_);
   buffer.reset(count, count, pool_);

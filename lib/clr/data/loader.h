@@ -15,21 +15,21 @@ struct LoaderOptions {
   std::uint64_t seed = 0;
   std::int64_t batch_size = 1;
   bool drop_last = false;
-  bool shuffle = false;      ///< false: dataset order, for evaluation
-  std::int64_t epochs = 1;   ///< the stream ends after this many
-  int threads = 1;           ///< >= 1; the bytes do not depend on it
-  int prefetch = 3;          ///< batches in flight
+  bool shuffle = false;     ///< false: dataset order, for evaluation
+  std::int64_t epochs = 1;  ///< the stream ends after this many
+  int threads = 1;          ///< >= 1; the bytes do not depend on it
+  int prefetch = 3;         ///< batches in flight
   PixelType pixel_type = PixelType::float32;
   PixelLayout layout = PixelLayout::planar;
-  bool pinned = false;       ///< page-locked memory, for copies to a GPU
+  bool pinned = false;  ///< page-locked memory, for copies to a GPU
   DataConfig data;
 };
 
 /// Turns a data set into batches of views.
 ///
-/// Batches are addressable: the bytes of (epoch, step, first row, count) depend on seed, data set and
-/// configuration alone, not on threads, prefetching or where the stream was started. One thread may use it.
-/// Without shuffling all epochs are alike: their views are drawn as in epoch 0.
+/// Batches are addressable: the bytes of (epoch, step, first row, count) depend on seed, data set
+/// and configuration alone, not on threads, prefetching or where the stream was started. One thread
+/// may use it. Without shuffling all epochs are alike: their views are drawn as in epoch 0.
 class Loader {
  public:
   virtual ~Loader() = default;
@@ -37,28 +37,31 @@ class Loader {
   /// Steps in one epoch: size / batch_size, rounded down with drop_last, up without.
   virtual std::int64_t steps_per_epoch() const = 0;
 
-  /// Starts (or restarts) the stream at a step of an epoch; next() goes on across the ends of epochs, up
-  /// to options.epochs counted from epoch 0. Before the first start() the stream is empty.
+  /// Starts (or restarts) the stream at a step of an epoch; next() goes on across the ends of
+  /// epochs, up to options.epochs counted from epoch 0. Before the first start() the stream is
+  /// empty.
   virtual void start(std::int64_t epoch, std::int64_t step) = 0;
 
-  /// The next batch; one without groups after the last. Rethrows a worker's error, of the lowest row that
-  /// has one: Error{data} "PATH: reason" with data.on_error = fail. The stream ends there.
+  /// The next batch; one without groups after the last. Rethrows a worker's error, of the lowest
+  /// row that has one: Error{data} "PATH: reason" with data.on_error = fail. The stream ends there.
   ///
-  /// batch.bad lists the images that were asked for and could not be read, in the order of their rows.
-  /// skip: the batch is smaller by them; with all rows bad its groups are there with N = 0. replace:
-  /// indices and labels are those of the image really shown; its views are drawn at the bad one's address.
+  /// batch.bad lists the images that were asked for and could not be read, in the order of their
+  /// rows. skip: the batch is smaller by them; with all rows bad its groups are there with N = 0.
+  /// replace: indices and labels are those of the image really shown; its views are drawn at the
+  /// bad one's address.
   virtual Batch next() = 0;
 
-  /// Rows [first, first + count) of a batch, made on the calling thread, equal to next()'s to the byte
-  /// (with data.on_error = skip, rows are counted before bad ones are dropped).
-  /// Throws:  as next(); std::out_of_range for rows that the batch does not have.
+  /// Rows [first, first + count) of a batch, made on the calling thread, equal to next()'s to the
+  /// byte (with data.on_error = skip, rows are counted before bad ones are dropped). Throws:  as
+  /// next(); std::out_of_range for rows that the batch does not have.
   virtual Batch produce(std::int64_t epoch, std::int64_t step, std::int64_t first,
                         std::int64_t count) = 0;
 };
 
 /// A loader with a pool of CPU threads that write straight into the batch.
 ///
-/// Memory:  options.prefetch batches and those that the caller holds, and what data.cache keeps. Groups of
+/// Memory:  options.prefetch batches and those that the caller holds, and what data.cache keeps.
+/// Groups of
 ///          a batch that nobody holds any more are used again.
 /// Throws:  Error{config} for a batch size, threads or prefetch below 1.
 std::unique_ptr<Loader> make_thread_loader(std::shared_ptr<const Dataset> dataset,

@@ -36,7 +36,8 @@ Target parse(std::string text) {
 
 std::unique_ptr<Dataset> open_one_image(const std::string& path, const DataConfig& config) {
   if (config.labels == LabelMode::folder) {
-    throw Error(ErrorKind::data, path + ": expected class folders (data.labels = folder), got an image");
+    throw Error(ErrorKind::data,
+                path + ": expected class folders (data.labels = folder), got an image");
   }
   const std::filesystem::path whole(path);
   auto dataset =
@@ -49,15 +50,17 @@ std::unique_ptr<Dataset> open_file(const Target& target, const DataConfig& confi
   const std::string& path = target.path;
   const auto first = read_first_bytes(path, 512);
   if (looks_like_tar(first)) return open_cifar_tar(path, target.split, config);
-  if (target.named_split) throw Error(ErrorKind::data, path + ": #test is for CIFAR folders and tars");
+  if (target.named_split)
+    throw Error(ErrorKind::data, path + ": #test is for CIFAR folders and tars");
   if (path.ends_with(".csv") || path.ends_with(".tsv") || path.ends_with(".jsonl")) {
     return open_list_file(path, config);
   }
   if (path.ends_with(".bin")) return open_cifar_file(path, config);
   if (sniff(first) != ImageFormat::unknown) return open_one_image(path, config);
-  throw Error(ErrorKind::data, path +
-                                   ": expected a folder, an image, a list (.csv, .tsv, .jsonl) or CIFAR's "
-                                   "binary files, got another kind of file");
+  throw Error(ErrorKind::data,
+              path +
+                  ": expected a folder, an image, a list (.csv, .tsv, .jsonl) or CIFAR's "
+                  "binary files, got another kind of file");
 }
 
 }  // namespace
@@ -66,12 +69,14 @@ std::unique_ptr<Dataset> open_dataset(const std::filesystem::path& path, const D
   const Target target = parse(path.string());
   struct stat status {};
   if (::stat(target.path.c_str(), &status) != 0) {
-    throw Error(ErrorKind::data, target.path + ": expected a folder or file: " + std::strerror(errno));
+    throw Error(ErrorKind::data,
+                target.path + ": expected a folder or file: " + std::strerror(errno));
   }
   if (!S_ISDIR(status.st_mode)) return open_file(target, config);
   if (is_cifar_folder(target.path)) return open_cifar_folder(target.path, target.split, config);
   if (target.named_split) {
-    throw Error(ErrorKind::data, target.path + ": #test is for CIFAR folders and tars; name the test folder");
+    throw Error(ErrorKind::data,
+                target.path + ": #test is for CIFAR folders and tars; name the test folder");
   }
   return open_image_folder(target.path, config);
 }

@@ -37,8 +37,9 @@ void copy_as_rgb(const cv::Mat& pixels, Image& image, Scale scale) {
 }
 
 cv::Mat read_pixels(std::span<const std::uint8_t> bytes, ImageFormat format) {
-  const cv::Mat encoded(1, static_cast<int>(bytes.size()), CV_8UC1,
-                        const_cast<std::uint8_t*>(bytes.data()));  // read only, though not declared so
+  const cv::Mat encoded(
+      1, static_cast<int>(bytes.size()), CV_8UC1,
+      const_cast<std::uint8_t*>(bytes.data()));  // read only, though not declared so
   try {
     return cv::imdecode(encoded,
                         cv::IMREAD_COLOR | cv::IMREAD_ANYDEPTH | cv::IMREAD_IGNORE_ORIENTATION);
@@ -61,12 +62,14 @@ Image decode_other(std::span<const std::uint8_t> bytes, ImageFormat format) {
   }
   const cv::Mat pixels = read_pixels(bytes, format);
   if (pixels.empty()) {
-    throw Error(ErrorKind::data, fmt::format("damaged {}: its pixels cannot be read", to_string(format)));
+    throw Error(ErrorKind::data,
+                fmt::format("damaged {}: its pixels cannot be read", to_string(format)));
   }
   Image image;
   image.width = pixels.cols;
   image.height = pixels.rows;
-  image.pixels.resize(3 * static_cast<std::size_t>(pixels.cols) * static_cast<std::size_t>(pixels.rows));
+  image.pixels.resize(3 * static_cast<std::size_t>(pixels.cols) *
+                      static_cast<std::size_t>(pixels.rows));
   if (pixels.type() == CV_8UC3) {
     copy_as_rgb<std::uint8_t>(pixels, image, [](std::uint8_t value) { return value; });
   } else if (pixels.type() == CV_16UC3) {
@@ -74,8 +77,9 @@ Image decode_other(std::span<const std::uint8_t> bytes, ImageFormat format) {
       return static_cast<std::uint8_t>((value + 128U) / 257U);
     });
   } else {
-    throw Error(ErrorKind::data, fmt::format("{} with other than 8 or 16 bits a sample is not supported",
-                                             to_string(format)));
+    throw Error(ErrorKind::data,
+                fmt::format("{} with other than 8 or 16 bits a sample is not supported",
+                            to_string(format)));
   }
   return image;
 }

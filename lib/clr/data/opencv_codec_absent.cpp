@@ -8,9 +8,10 @@
 namespace clr {
 
 Image decode_other(std::span<const std::uint8_t>, ImageFormat format) {
-  throw Error(ErrorKind::data, fmt::format("this build reads JPEG only: expected JPEG, got {}; convert it, "
-                                           "or use a build with OpenCV",
-                                           to_string(format)));
+  throw Error(ErrorKind::data,
+              fmt::format("this build reads JPEG only: expected JPEG, got {}; convert it, "
+                          "or use a build with OpenCV",
+                          to_string(format)));
 }
 
 }  // namespace clr

@@ -80,7 +80,8 @@ std::vector<std::uint8_t> pixel_chunks(std::span<const std::uint8_t> bytes) {
   bool pixels = false;
   for_each_chunk(bytes, [&](const Chunk& chunk) {
     const bool kept = std::find(kKept.begin(), kKept.end(), chunk.type) != kKept.end();
-    // A capital marks what no decoder may ignore, so an unknown one is damage, or a format of its own.
+    // A capital marks what no decoder may ignore, so an unknown one is damage, or a format of its
+    // own.
     const bool critical = chunk.type[0] >= 'A' && chunk.type[0] <= 'Z';
     if (!kept && !critical) return;
     check_sum(chunk);

@@ -19,8 +19,8 @@ constexpr std::uint32_t kReplacementTries = 100;
 
 }  // namespace
 
-RowMaker::RowMaker(std::shared_ptr<const Dataset> dataset, std::shared_ptr<const Augmenter> augmenter,
-                   const LoaderOptions& options)
+RowMaker::RowMaker(std::shared_ptr<const Dataset> dataset,
+                   std::shared_ptr<const Augmenter> augmenter, const LoaderOptions& options)
     : dataset_(std::move(dataset)), augmenter_(std::move(augmenter)), options_(options) {
   // One pass reads each image once.
   if (options_.data.cache == CacheMode::automatic && options_.epochs <= 1) return;
@@ -35,14 +35,16 @@ std::int64_t RowMaker::index_at(std::int64_t epoch, std::int64_t position) const
   return static_cast<std::int64_t>(order(static_cast<std::uint64_t>(position)));
 }
 
-void RowMaker::render(const Image& image, RngAddress draws, BatchBuffer& buffer, std::int64_t row) const {
+void RowMaker::render(const Image& image, RngAddress draws, BatchBuffer& buffer,
+                      std::int64_t row) const {
   for (int view = 0; view < augmenter_->view_count(); ++view) {
     const ViewParameters parameters = augmenter_->sample(options_.seed, draws, view, image.size());
     augmenter_->render(image, view, parameters, buffer.destination(view, row));
   }
 }
 
-void RowMaker::render(std::int64_t index, RngAddress draws, BatchBuffer& buffer, std::int64_t row) const {
+void RowMaker::render(std::int64_t index, RngAddress draws, BatchBuffer& buffer,
+                      std::int64_t row) const {
   if (cache_) {
     if (const Image* cached = cache_->find(index)) return render(*cached, draws, buffer, row);
   }
@@ -74,12 +76,14 @@ void RowMaker::replace(RngAddress draws, BatchBuffer& buffer, std::int64_t row) 
     buffer.row(row).label = dataset_->label(other);
     return;
   }
-  throw Error(ErrorKind::data,
-              fmt::format("{}: {} drawn replacements for a bad image could not be read either",
-                          dataset_->location(static_cast<std::int64_t>(draws.index)), kReplacementTries));
+  throw Error(
+      ErrorKind::data,
+      fmt::format("{}: {} drawn replacements for a bad image could not be read either",
+                  dataset_->location(static_cast<std::int64_t>(draws.index)), kReplacementTries));
 }
 
-void RowMaker::make(std::int64_t epoch, std::int64_t position, BatchBuffer& buffer, std::int64_t row) const {
+void RowMaker::make(std::int64_t epoch, std::int64_t position, BatchBuffer& buffer,
+                    std::int64_t row) const {
   RowResult& result = buffer.row(row);
   try {
     const std::int64_t index = index_at(epoch, position);

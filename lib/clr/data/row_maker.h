@@ -19,8 +19,8 @@ class RowMaker {
   RowMaker(std::shared_ptr<const Dataset> dataset, std::shared_ptr<const Augmenter> augmenter,
            const LoaderOptions& options);
 
-  /// Fills `row` of `buffer` with the image at `position` of the epoch's order. Reports all failures in the
-  /// row's result.
+  /// Fills `row` of `buffer` with the image at `position` of the epoch's order. Reports all
+  /// failures in the row's result.
   void make(std::int64_t epoch, std::int64_t position, BatchBuffer& buffer, std::int64_t row) const;
 
  private:

@@ -78,7 +78,8 @@ bool looks_like_tar(std::span<const std::uint8_t> bytes) {
   return reader.is(0, "\x1f\x8b") || reader.is(257, "ustar");
 }
 
-NamedFiles read_tar(const std::string& path, const std::function<bool(const std::string& name)>& wanted) {
+NamedFiles read_tar(const std::string& path,
+                    const std::function<bool(const std::string& name)>& wanted) {
   errno = 0;
   const GzipFile file(gzopen(path.c_str(), "rb"));
   if (!file) fail(path, std::string("cannot be read: ") + std::strerror(errno));
@@ -88,9 +89,11 @@ NamedFiles read_tar(const std::string& path, const std::function<bool(const std:
   std::vector<std::uint8_t> content;
   while (true) {
     read_exactly(file.get(), path, block.data(), kBlock);
-    if (std::all_of(block.begin(), block.end(), [](std::uint8_t b) { return b == 0; })) return files;
+    if (std::all_of(block.begin(), block.end(), [](std::uint8_t b) { return b == 0; }))
+      return files;
     const auto size = octal(block, 124, 12);
-    if (!size || octal(block, 148, 8) != header_sum(block)) fail(path, "expected a tar file, got another");
+    if (!size || octal(block, 148, 8) != header_sum(block))
+      fail(path, "expected a tar file, got another");
     const std::uint64_t blocks = (*size + kBlock - 1) / kBlock;
     const auto type = static_cast<char>(block[156]);
     std::string name = base_name(block);
@@ -102,7 +105,8 @@ NamedFiles read_tar(const std::string& path, const std::function<bool(const std:
       files[std::move(name)] = std::move(content);
       content = {};
     } else {
-      for (std::uint64_t i = 0; i < blocks; ++i) read_exactly(file.get(), path, block.data(), kBlock);
+      for (std::uint64_t i = 0; i < blocks; ++i)
+        read_exactly(file.get(), path, block.data(), kBlock);
     }
   }
 }

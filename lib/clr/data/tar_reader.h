@@ -18,7 +18,9 @@ bool looks_like_tar(std::span<const std::uint8_t> bytes);
 
 /// Reads some of the regular files of a .tar or .tar.gz, by the last part of their names.
 ///
-/// Throws:  Error{data} naming the tar: not readable, cut off, damaged, or a wanted file above 1 GiB.
-NamedFiles read_tar(const std::string& path, const std::function<bool(const std::string& name)>& wanted);
+/// Throws:  Error{data} naming the tar: not readable, cut off, damaged, or a wanted file above 1
+/// GiB.
+NamedFiles read_tar(const std::string& path,
+                    const std::function<bool(const std::string& name)>& wanted);
 
 }  // namespace clr

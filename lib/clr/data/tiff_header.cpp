@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
-#include <utility>
 #include <optional>
+#include <utility>
 
 #include "clr/core/error.h"
 #include "clr/data/byte_reader.h"
@@ -91,7 +91,8 @@ std::vector<std::uint32_t> tiff_tag(Bytes bytes, std::uint32_t tag) {
   if (!place) return values;
   const ByteReader reader = reader_of(bytes);
   for (std::uint64_t i = 0; i < place->count; ++i) {
-    values.push_back(place->is_short ? *reader.u16(place->first + 2 * i) : *reader.u32(place->first + 4 * i));
+    values.push_back(place->is_short ? *reader.u16(place->first + 2 * i)
+                                     : *reader.u32(place->first + 4 * i));
   }
   return values;
 }
@@ -103,11 +104,13 @@ Size tiff_size(Bytes bytes) {
   const auto width = tiff_tag(bytes, kWidth);
   const auto height = tiff_tag(bytes, kHeight);
   constexpr std::uint32_t kMost = 0x7fffffffU;
-  if (width.size() != 1 || height.size() != 1 || width[0] - 1U >= kMost || height[0] - 1U >= kMost) {
+  if (width.size() != 1 || height.size() != 1 || width[0] - 1U >= kMost ||
+      height[0] - 1U >= kMost) {
     throw Error(ErrorKind::data, "damaged TIFF: no size in its header");
   }
   check_samples(bytes);
-  if (!parts_inside(bytes, kStripOffsets, kStripLengths) && !parts_inside(bytes, kTileOffsets, kTileLengths)) {
+  if (!parts_inside(bytes, kStripOffsets, kStripLengths) &&
+      !parts_inside(bytes, kTileOffsets, kTileLengths)) {
     throw Error(ErrorKind::data, "damaged TIFF: the file is cut off");
   }
   Size size{static_cast<int>(width[0]), static_cast<int>(height[0])};
