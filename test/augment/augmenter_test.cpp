@@ -172,6 +172,21 @@ CATCH_TEST_CASE("bfloat16 and interleaved views hold the same picture", "[augmen
   }
 }
 
+// A white pixel less these means is 1 + 1/256, 1 + 3/256 and -1 - 1/256: halfway between
+// neighbours.
+CATCH_TEST_CASE("bfloat16 ties go to the even neighbour", "[augment]") {
+  const Json normalize{
+      {"type", "normalize"}, {"mean", {-1.0 / 256, -3.0 / 256, 2 + 1.0 / 256}}, {"std", {1, 1, 1}}};
+  const Augmenter augmenter = test::make_augmenter(test::views_of({crop_chain(1)[0], normalize}));
+  const Image white{1, 1, {255, 255, 255}};
+  const ViewParameters parameters = augmenter.sample(0, {}, 0, white.size());
+  for (const PixelLayout layout : {PixelLayout::planar, PixelLayout::interleaved}) {
+    std::vector<std::uint16_t> view(3);
+    augmenter.render(white, 0, parameters, {view.data(), PixelType::bfloat16, layout});
+    CATCH_CHECK(view == std::vector<std::uint16_t>{0x3F80, 0x3F82, 0xBF80});
+  }
+}
+
 CATCH_TEST_CASE("rendering writes its view and not a byte more", "[augment]") {
   const Image image = test::make_image(9, 5);
   const Augmenter augmenter = test::make_augmenter(test::views_of(crop_chain(7)));
