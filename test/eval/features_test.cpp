@@ -80,8 +80,8 @@ CATCH_TEST_CASE("features of a whole set come in its order", "[eval]") {
   const NumberedImages images(10);
   NumberedLoader loader(images, {});
   std::vector<std::int64_t> progress;
-  const Features features = extract_features(
-      loader, images, torch::kCPU, encode, [&](std::int64_t done) { progress.push_back(done); });
+  const Features features = extract_features(loader, images, torch::kCPU, encode,
+                                             [&](std::int64_t done) { progress.push_back(done); });
   CATCH_CHECK(at::equal(features.indices, at::arange(10)));
   CATCH_CHECK(at::equal(features.labels, at::arange(10).remainder(3)));
   CATCH_CHECK(features.values.sizes() == torch::IntArrayRef({10, 2}));

@@ -30,7 +30,8 @@ std::vector<std::int64_t> list_of(const torch::Tensor& labels) {
   return {own.const_data_ptr<std::int64_t>(), own.const_data_ptr<std::int64_t>() + own.numel()};
 }
 
-/// The definition, in float64, one pair of rows after the other. self >= 0: that training row is out.
+/// The definition, in float64, one pair of rows after the other. self >= 0: that training row is
+/// out.
 std::int64_t predict(const Matrix& train, const std::vector<std::int64_t>& labels,
                      const std::vector<double>& row, std::int64_t self, std::int64_t k,
                      KnnWeighting weighting, double temperature) {
@@ -48,13 +49,13 @@ std::int64_t predict(const Matrix& train, const std::vector<std::int64_t>& label
   }
   std::sort(order.begin(), order.end());
   std::map<std::int64_t, double> votes;
-  for (std::size_t i = 0; i < std::min<std::size_t>(order.size(), static_cast<std::size_t>(k)); ++i) {
+  for (std::size_t i = 0; i < std::min<std::size_t>(order.size(), static_cast<std::size_t>(k));
+       ++i) {
     votes[labels[order[i].second]] +=
         weighting == KnnWeighting::majority ? 1.0 : std::exp(-order[i].first / temperature);
   }
-  const auto winner = std::max_element(votes.begin(), votes.end(), [](const auto& a, const auto& b) {
-    return a.second < b.second;
-  });
+  const auto winner = std::max_element(
+      votes.begin(), votes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   return winner->first;
 }
 
@@ -68,10 +69,10 @@ double brute_force(const torch::Tensor& train, const torch::Tensor& train_labels
   std::int64_t correct = 0;
   for (std::size_t i = 0; i < asked.size(); ++i) {
     const std::int64_t self = leave_one_out ? static_cast<std::int64_t>(i) : -1;
-    correct += predict(near, near_labels, asked[i], self, k, weighting, temperature) ==
-                       asked_labels[i]
-                   ? 1
-                   : 0;
+    correct +=
+        predict(near, near_labels, asked[i], self, k, weighting, temperature) == asked_labels[i]
+            ? 1
+            : 0;
   }
   return static_cast<double>(correct) / static_cast<double>(asked.size());
 }
@@ -125,15 +126,16 @@ CATCH_TEST_CASE("kNN leave-one-out agrees with the definition in float64", "[eva
   const Sample set = clouds(211, 8, 4, 3);
   for (const std::int64_t k : {1, 10, 500}) {
     for (const auto weighting : {KnnWeighting::majority, KnnWeighting::temperature}) {
-      CATCH_CHECK(knn_leave_one_out(set.features, set.labels, 4, k, weighting, 0.1) ==
-                  brute_force(set.features, set.labels, set.features, set.labels, true, k,
-                              weighting, 0.1));
+      CATCH_CHECK(
+          knn_leave_one_out(set.features, set.labels, 4, k, weighting, 0.1) ==
+          brute_force(set.features, set.labels, set.features, set.labels, true, k, weighting, 0.1));
     }
   }
 }
 
 CATCH_TEST_CASE("kNN takes the smaller training index at equal similarity", "[eval]") {
-  // Four equal training rows with different labels: k = 1 must see the first, k = 3 the first three.
+  // Four equal training rows with different labels: k = 1 must see the first, k = 3 the first
+  // three.
   const torch::Tensor test = at::tensor({1.0F, 0.5F}).reshape({1, 2});
   const torch::Tensor train = test.expand({4, 2}).contiguous();
   const auto winner = [&](const std::vector<std::int64_t>& labels, std::int64_t k) {
@@ -158,8 +160,8 @@ CATCH_TEST_CASE("kNN takes the smallest label at equal votes", "[eval]") {
   const torch::Tensor labels = at::tensor({2, 1, 1, 2}, torch::kInt64);
   KnnConfig config = config_of({1, 2, 4});
   config.weighting = {KnnWeighting::majority};
-  const auto results = knn_grid(train.reshape({4, 2}), labels, test, at::tensor({1}, torch::kInt64),
-                                3, config);
+  const auto results =
+      knn_grid(train.reshape({4, 2}), labels, test, at::tensor({1}, torch::kInt64), 3, config);
   CATCH_CHECK(results[0].top1 == 0.0);
   CATCH_CHECK(results[1].top1 == 1.0);
   CATCH_CHECK(results[2].top1 == 1.0);
@@ -188,8 +190,8 @@ CATCH_TEST_CASE("kNN leaves out the row itself, not its equals", "[eval]") {
 CATCH_TEST_CASE("kNN does not depend on the features' lengths", "[eval]") {
   const Sample train = clouds(120, 7, 3, 5);
   const Sample test = clouds(60, 7, 3, 6);
-  const auto plain = knn_grid(train.features, train.labels, test.features, test.labels, 3,
-                              config_of({5}, 0.01));
+  const auto plain =
+      knn_grid(train.features, train.labels, test.features, test.labels, 3, config_of({5}, 0.01));
   // Powers of two: the same bits after normalising.
   const torch::Tensor scale = at::randint(-60, 60, {120, 1}, torch::kFloat32).exp2();
   const auto scaled = knn_grid(train.features * scale, train.labels, test.features * 0x1p-50,
@@ -214,8 +216,8 @@ CATCH_TEST_CASE("kNN in several blocks equals kNN in one", "[eval]") {
   // 5,000 training rows make blocks of 3,355 test rows.
   const Sample train = clouds(5000, 4, 3, 9);
   const Sample test = clouds(4000, 4, 3, 10);
-  const auto whole = knn_grid(train.features, train.labels, test.features, test.labels, 3,
-                              config_of({20}));
+  const auto whole =
+      knn_grid(train.features, train.labels, test.features, test.labels, 3, config_of({20}));
   double correct = 0.0;
   for (std::int64_t begin = 0; begin < 4000; begin += 1000) {
     correct += 1000 * knn_grid(train.features, train.labels, test.features.narrow(0, begin, 1000),
@@ -232,9 +234,9 @@ CATCH_TEST_CASE("kNN refuses labels and shapes that do not fit", "[eval]") {
   CATCH_CHECK_THROWS_AS(knn_grid(x, y, x, y, 2, {}), c10::Error);
   CATCH_CHECK_THROWS_AS(knn_grid(x, y - 1, x, y, 3, {}), c10::Error);
   CATCH_CHECK_THROWS_AS(knn_grid(x, y, at::ones({3, 4}), y, 3, {}), c10::Error);
-  CATCH_CHECK_THROWS_AS(knn_leave_one_out(x.narrow(0, 0, 1), y.narrow(0, 0, 1), 3, 1,
-                                          KnnWeighting::majority, 0.1),
-                        c10::Error);
+  CATCH_CHECK_THROWS_AS(
+      knn_leave_one_out(x.narrow(0, 0, 1), y.narrow(0, 0, 1), 3, 1, KnnWeighting::majority, 0.1),
+      c10::Error);
 }
 
 }  // namespace clr

@@ -44,7 +44,7 @@ using Counts = std::map<std::int64_t, std::int64_t>;
 }  // namespace
 
 CATCH_TEST_CASE("top-k accuracy counts, ties for the smaller class", "[eval]") {
-  const torch::Tensor p = at::tensor({0.1, 0.2, 0.7,   //
+  const torch::Tensor p = at::tensor({0.1, 0.2, 0.7,    //
                                       0.5, 0.25, 0.25,  //
                                       0.4, 0.4, 0.2,    //
                                       0.3, 0.3, 0.4})
@@ -129,9 +129,7 @@ CATCH_TEST_CASE("subsets by fraction are balanced, seeded and nested", "[eval]")
   std::vector<std::int64_t> before;
   for (const double fraction : {0.01, 0.05, 0.1, 0.5, 0.99, 1.0}) {
     const auto rows = fraction_subset(labels, fraction, 7);
-    const auto share = [&](int n) {
-      return std::max<std::int64_t>(1, std::llround(fraction * n));
-    };
+    const auto share = [&](int n) { return std::max<std::int64_t>(1, std::llround(fraction * n)); };
     CATCH_CHECK(count(labels, rows) == Counts{{0, share(50)}, {1, share(20)}, {2, share(3)}});
     CATCH_CHECK(strictly_rising(rows));
     CATCH_CHECK(within(before, rows));

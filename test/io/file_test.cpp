@@ -9,8 +9,8 @@
 #include <string>
 
 #include "clr/core/error.h"
-#include "io/temporary_folder.h"
 #include "support/catch.h"
+#include "support/temporary_folder.h"
 
 namespace fs = std::filesystem;
 
@@ -31,7 +31,7 @@ std::string output_error(const fs::path& path) {
 
 CATCH_TEST_CASE("a durable write replaces the file and leaves nothing beside it", "[io]") {
   const TemporaryFolder folder;
-  const fs::path path = folder / "a.bin";
+  const fs::path path = folder.path() / "a.bin";
   write_file_durably(path, "first, longer");
   const std::string bytes("two\0\xFF", 5);
   write_file_durably(path, bytes);
@@ -41,7 +41,7 @@ CATCH_TEST_CASE("a durable write replaces the file and leaves nothing beside it"
 
 CATCH_TEST_CASE("an abandoned durable file changes nothing", "[io]") {
   const TemporaryFolder folder;
-  const fs::path path = folder / "a.bin";
+  const fs::path path = folder.path() / "a.bin";
   write_file_durably(path, "old");
   {
     DurableFile file(path);
@@ -54,20 +54,20 @@ CATCH_TEST_CASE("an abandoned durable file changes nothing", "[io]") {
 
 CATCH_TEST_CASE("a file that cannot be written is named with the reason", "[io]") {
   const TemporaryFolder folder;
-  const fs::path missing = folder / "none" / "a.bin";
+  const fs::path missing = folder.path() / "none" / "a.bin";
   CATCH_CHECK(output_error(missing) ==
               missing.string() + ": cannot be written: no such file or directory");
-  fs::create_directory(folder / "sub");
-  CATCH_CHECK(output_error(folder / "sub") ==
-              (folder / "sub").string() + ": cannot be written: is a directory");
-  write_file_durably(folder / "file", "");
-  CATCH_CHECK(output_error(folder / "file" / "a.bin") ==
-              (folder / "file" / "a.bin").string() + ": cannot be written: not a directory");
+  fs::create_directory(folder.path() / "sub");
+  CATCH_CHECK(output_error(folder.path() / "sub") ==
+              (folder.path() / "sub").string() + ": cannot be written: is a directory");
+  write_file_durably(folder.path() / "file", "");
+  CATCH_CHECK(output_error(folder.path() / "file" / "a.bin") ==
+              (folder.path() / "file" / "a.bin").string() + ": cannot be written: not a directory");
 }
 
 CATCH_TEST_CASE("a device or a pipe is refused, not replaced", "[io]") {
   const TemporaryFolder folder;
-  const fs::path pipe = folder / "pipe";
+  const fs::path pipe = folder.path() / "pipe";
   CATCH_REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
   CATCH_CHECK(output_error(pipe) == pipe.string() + ": cannot be written: not a regular file");
   CATCH_CHECK(fs::is_fifo(pipe));
@@ -75,9 +75,9 @@ CATCH_TEST_CASE("a device or a pipe is refused, not replaced", "[io]") {
 
 CATCH_TEST_CASE("a full disk is named as such", "[io]") {
   const TemporaryFolder folder;
-  const fs::path path = folder / "a.bin";
+  const fs::path path = folder.path() / "a.bin";
   // What is written goes by way of PATH.tmp; /dev/full takes no byte.
-  fs::create_symlink("/dev/full", folder / "a.bin.tmp");
+  fs::create_symlink("/dev/full", folder.path() / "a.bin.tmp");
   CATCH_CHECK(output_error(path) == path.string() + ": cannot be written: no space left on device");
   CATCH_CHECK_FALSE(fs::exists(path));
 }
@@ -85,7 +85,7 @@ CATCH_TEST_CASE("a full disk is named as such", "[io]") {
 CATCH_TEST_CASE("reading a missing file or a folder is an error of the kind asked for", "[io]") {
   const TemporaryFolder folder;
   for (const ErrorKind kind : {ErrorKind::data, ErrorKind::checkpoint}) {
-    for (const fs::path& path : {folder / "missing", folder.path()}) {
+    for (const fs::path& path : {folder.path() / "missing", folder.path()}) {
       try {
         read_file(path, kind);
         CATCH_FAIL("nothing thrown");
@@ -98,7 +98,8 @@ CATCH_TEST_CASE("reading a missing file or a folder is an error of the kind aske
 }
 
 CATCH_TEST_CASE("files whose size is not known beforehand are read whole", "[io]") {
-  CATCH_CHECK(read_file("/proc/self/stat", ErrorKind::data).starts_with(std::to_string(::getpid())));
+  CATCH_CHECK(
+      read_file("/proc/self/stat", ErrorKind::data).starts_with(std::to_string(::getpid())));
 }
 
 CATCH_TEST_CASE("sha256 has the values of FIPS 180-4's examples", "[io]") {
@@ -112,8 +113,8 @@ CATCH_TEST_CASE("sha256 has the values of FIPS 180-4's examples", "[io]") {
   for (std::size_t i = 0; i < million.size(); i += 1000) pieces.update(million.data() + i, 1000);
   CATCH_CHECK(pieces.hex() == digest);
   const TemporaryFolder folder;
-  write_file_durably(folder / "a", million + million + million);
-  CATCH_CHECK(sha256_file(folder / "a") == sha256_hex(million + million + million));
+  write_file_durably(folder.path() / "a", million + million + million);
+  CATCH_CHECK(sha256_file(folder.path() / "a") == sha256_hex(million + million + million));
 }
 
 }  // namespace clr

@@ -9,8 +9,8 @@
 
 #include "clr/core/error.h"
 #include "clr/io/file.h"
-#include "io/temporary_folder.h"
 #include "support/catch.h"
+#include "support/temporary_folder.h"
 
 namespace clr {
 namespace {
@@ -36,7 +36,7 @@ std::string data_error(const std::filesystem::path& path) {
 
 CATCH_TEST_CASE("npy: every dtype and rank comes back", "[io]") {
   const TemporaryFolder folder;
-  const auto path = folder / "a.npy";
+  const auto path = folder.path() / "a.npy";
   for (const auto dtype :
        {torch::kFloat32, torch::kFloat64, torch::kInt64, torch::kInt32, torch::kUInt8}) {
     for (const std::vector<std::int64_t>& shape :
@@ -57,10 +57,10 @@ CATCH_TEST_CASE("npy: every dtype and rank comes back", "[io]") {
 CATCH_TEST_CASE("npy: values are written in C order whatever the layout", "[io]") {
   const TemporaryFolder folder;
   const torch::Tensor tensor = at::arange(12, torch::kFloat32).reshape({3, 4});
-  write_npy(folder / "plain.npy", tensor.t().contiguous());
-  write_npy(folder / "view.npy", tensor.t());
-  CATCH_CHECK(read_file(folder / "plain.npy", ErrorKind::data) ==
-              read_file(folder / "view.npy", ErrorKind::data));
+  write_npy(folder.path() / "plain.npy", tensor.t().contiguous());
+  write_npy(folder.path() / "view.npy", tensor.t());
+  CATCH_CHECK(read_file(folder.path() / "plain.npy", ErrorKind::data) ==
+              read_file(folder.path() / "view.npy", ErrorKind::data));
 }
 
 // The headers that numpy 2.4's save() writes.
@@ -72,15 +72,15 @@ CATCH_TEST_CASE("npy: the bytes are numpy's", "[io]") {
       {at::zeros({2, 3, 4}, torch::kUInt8),
        "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3, 4), }"}};
   for (const auto& [tensor, dictionary] : cases) {
-    write_npy(folder / "a.npy", tensor);
+    write_npy(folder.path() / "a.npy", tensor);
     std::string header = dictionary;
     header.resize(117, ' ');
-    const std::string bytes = read_file(folder / "a.npy", ErrorKind::data);
+    const std::string bytes = read_file(folder.path() / "a.npy", ErrorKind::data);
     CATCH_CHECK(bytes.substr(0, 128) == file_of(header + '\n', ""));
     CATCH_CHECK(bytes.size() == 128 + tensor.nbytes());
   }
-  write_npy(folder / "a.npy", at::ones({}, torch::kFloat32));
-  CATCH_CHECK(read_file(folder / "a.npy", ErrorKind::data).substr(128) ==
+  write_npy(folder.path() / "a.npy", at::ones({}, torch::kFloat32));
+  CATCH_CHECK(read_file(folder.path() / "a.npy", ErrorKind::data).substr(128) ==
               std::string("\x00\x00\x80\x3F", 4));
 }
 
@@ -89,14 +89,14 @@ CATCH_TEST_CASE("npy: version 2.0, other spacing and quotes are read", "[io]") {
   const std::string values("\x01\x00\x00\x00\xFF\xFF\xFF\xFF", 8);
   const std::string dictionary = "{\"shape\":(2 ,),'fortran_order':False ,'descr':'<i4'}\n";
   for (const char version : {char{1}, char{2}}) {
-    write_file_durably(folder / "a.npy", file_of(dictionary, values, version));
-    CATCH_CHECK(at::equal(read_npy(folder / "a.npy"), at::tensor({1, -1}, torch::kInt32)));
+    write_file_durably(folder.path() / "a.npy", file_of(dictionary, values, version));
+    CATCH_CHECK(at::equal(read_npy(folder.path() / "a.npy"), at::tensor({1, -1}, torch::kInt32)));
   }
 }
 
 CATCH_TEST_CASE("npy: what is wrong with a file is said", "[io]") {
   const TemporaryFolder folder;
-  const auto path = folder / "a.npy";
+  const auto path = folder.path() / "a.npy";
   const std::string good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n";
   const std::string eight(8, '\0');
   const auto with = [&](const std::string& from, const std::string& to) {
@@ -130,14 +130,16 @@ CATCH_TEST_CASE("npy: what is wrong with a file is said", "[io]") {
     write_file_durably(path, bytes);
     CATCH_CHECK(data_error(path) == path.string() + ": " + message);
   }
-  CATCH_CHECK(data_error(folder / "none.npy") ==
-              (folder / "none.npy").string() + ": cannot be read: no such file or directory");
+  CATCH_CHECK(data_error(folder.path() / "none.npy") ==
+              (folder.path() / "none.npy").string() +
+                  ": cannot be read: no such file or directory");
 }
 
 CATCH_TEST_CASE("npy: other dtypes are a programmer's error", "[io]") {
   const TemporaryFolder folder;
-  CATCH_CHECK_THROWS_AS(write_npy(folder / "a.npy", at::zeros({2}, torch::kBFloat16)), c10::Error);
-  CATCH_CHECK_FALSE(std::filesystem::exists(folder / "a.npy"));
+  CATCH_CHECK_THROWS_AS(write_npy(folder.path() / "a.npy", at::zeros({2}, torch::kBFloat16)),
+                        c10::Error);
+  CATCH_CHECK_FALSE(std::filesystem::exists(folder.path() / "a.npy"));
 }
 
 }  // namespace clr

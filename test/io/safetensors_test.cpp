@@ -6,14 +6,17 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <map>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "clr/config/json.h"
 #include "clr/core/error.h"
 #include "clr/io/file.h"
-#include "io/temporary_folder.h"
 #include "support/catch.h"
+#include "support/temporary_folder.h"
 
 namespace clr {
 namespace {
@@ -21,6 +24,14 @@ namespace {
 const std::vector<torch::ScalarType> kAllDtypes = {
     torch::kFloat64, torch::kFloat32, torch::kFloat16, torch::kBFloat16, torch::kInt64,
     torch::kInt32,   torch::kInt16,   torch::kInt8,    torch::kUInt8,    torch::kBool};
+
+std::string python_name(torch::ScalarType type) {
+  const std::map<torch::ScalarType, std::string> names = {
+      {torch::kFloat64, "float64"}, {torch::kFloat32, "float32"},   {torch::kFloat16, "float16"},
+      {torch::kInt64, "int64"},     {torch::kBFloat16, "bfloat16"}, {torch::kInt32, "int32"},
+      {torch::kUInt8, "uint8"},     {torch::kBool, "bool"}};
+  return names.at(type);
+}
 
 std::string file_of(const std::string& header, const std::string& values) {
   const std::uint64_t length = header.size();
@@ -31,7 +42,7 @@ std::string file_of(const std::string& header, const std::string& values) {
 
 /// The message of reading a file of those bytes; "" where it is read.
 std::string error_of(const std::filesystem::path& path, const std::string& bytes) {
-  write_file_durably(path, bytes);
+  std::ofstream(path, std::ios::binary) << bytes;
   std::string header_message;
   try {
     read_safetensors_header(path);
@@ -46,7 +57,8 @@ std::string error_of(const std::filesystem::path& path, const std::string& bytes
     CATCH_CHECK(message.find('\n') == std::string::npos);
     CATCH_CHECK(message.starts_with(path.string() + ": "));
     // Only values can be wrong without the header's reader seeing it.
-    if (message.find("neither 0 nor 1") == std::string::npos) CATCH_CHECK(header_message == message);
+    if (message.find("neither 0 nor 1") == std::string::npos)
+      CATCH_CHECK(header_message == message);
     return message.substr(path.string().size() + 2);
   }
   CATCH_CHECK(header_message.empty());
@@ -67,8 +79,8 @@ CATCH_TEST_CASE("safetensors: every dtype and rank comes back", "[io]") {
     content.tensors.emplace_back(name + ".none", values.flatten().narrow(0, 0, 0));
   }
   content.metadata = {{"config", "{\"a\": \"\\ \n\"}"}, {"name", "gr\xC3\xBC\xC3\x9F"}, {"", ""}};
-  write_safetensors(folder / "a.safetensors", content);
-  const SafeTensors back = read_safetensors(folder / "a.safetensors");
+  write_safetensors(folder.path() / "a.safetensors", content);
+  const SafeTensors back = read_safetensors(folder.path() / "a.safetensors");
   CATCH_CHECK(back.metadata == content.metadata);
   CATCH_REQUIRE(back.tensors.size() == content.tensors.size());
   for (const auto& [name, tensor] : content.tensors) {
@@ -81,7 +93,7 @@ CATCH_TEST_CASE("safetensors: every dtype and rank comes back", "[io]") {
   }
   CATCH_CHECK_FALSE(back.find("nobody").defined());
 
-  const SafeTensorsHeader header = read_safetensors_header(folder / "a.safetensors");
+  const SafeTensorsHeader header = read_safetensors_header(folder.path() / "a.safetensors");
   CATCH_CHECK(header.metadata == content.metadata);
   CATCH_REQUIRE(header.entries.size() == back.tensors.size());
   for (std::size_t i = 0; i < header.entries.size(); ++i) {
@@ -94,22 +106,22 @@ CATCH_TEST_CASE("safetensors: every dtype and rank comes back", "[io]") {
 CATCH_TEST_CASE("safetensors: bits survive, not-a-numbers included", "[io]") {
   const TemporaryFolder folder;
   const torch::Tensor bits = at::tensor({0x7FC12345, -1, 0x00000001, 0x7F800000}, torch::kInt32);
-  write_safetensors(folder / "a", {{{"x", bits.view(torch::kFloat32)}}, {}});
-  CATCH_CHECK(at::equal(read_safetensors(folder / "a").find("x").view(torch::kInt32), bits));
+  write_safetensors(folder.path() / "a", {{{"x", bits.view(torch::kFloat32)}}, {}});
+  CATCH_CHECK(at::equal(read_safetensors(folder.path() / "a").find("x").view(torch::kInt32), bits));
 }
 
 CATCH_TEST_CASE("safetensors: views and channels-last are written row by row", "[io]") {
   const TemporaryFolder folder;
   const torch::Tensor base = at::arange(2 * 3 * 4 * 5, torch::kFloat32).reshape({2, 3, 4, 5});
-  const std::vector<torch::Tensor> views = {
-      base.contiguous(at::MemoryFormat::ChannelsLast), base.transpose(0, 3), base.select(1, 2),
-      base.slice(3, 0, 5, 2), at::ones({1}).expand({4, 4})};
+  const std::vector<torch::Tensor> views = {base.contiguous(at::MemoryFormat::ChannelsLast),
+                                            base.transpose(0, 3), base.select(1, 2),
+                                            base.slice(3, 0, 5, 2), at::ones({1}).expand({4, 4})};
   for (const torch::Tensor& view : views) {
     CATCH_REQUIRE_FALSE(view.is_contiguous());
-    write_safetensors(folder / "view", {{{"x", view}}, {}});
-    write_safetensors(folder / "plain", {{{"x", view.contiguous().clone()}}, {}});
-    CATCH_CHECK(at::equal(read_safetensors(folder / "view").find("x"), view));
-    CATCH_CHECK(sha256_file(folder / "view") == sha256_file(folder / "plain"));
+    write_safetensors(folder.path() / "view", {{{"x", view}}, {}});
+    write_safetensors(folder.path() / "plain", {{{"x", view.contiguous().clone()}}, {}});
+    CATCH_CHECK(at::equal(read_safetensors(folder.path() / "view").find("x"), view));
+    CATCH_CHECK(sha256_file(folder.path() / "view") == sha256_file(folder.path() / "plain"));
   }
 }
 
@@ -118,10 +130,10 @@ CATCH_TEST_CASE("safetensors: equal content gives equal bytes, whatever the orde
   const torch::Tensor a = at::arange(5, torch::kFloat32);
   const torch::Tensor b = at::arange(3);
   const torch::Tensor c = at::ones({1}, torch::kBool);
-  write_safetensors(folder / "1", {{{"a", a}, {"b", b}, {"c", c}, {"aa", a}}, {{"k", "v"}}});
-  write_safetensors(folder / "2", {{{"c", c}, {"aa", a}, {"b", b}, {"a", a}}, {{"k", "v"}}});
-  const std::string bytes = read_file(folder / "1", ErrorKind::data);
-  CATCH_CHECK(bytes == read_file(folder / "2", ErrorKind::data));
+  write_safetensors(folder.path() / "1", {{{"a", a}, {"b", b}, {"c", c}, {"aa", a}}, {{"k", "v"}}});
+  write_safetensors(folder.path() / "2", {{{"c", c}, {"aa", a}, {"b", b}, {"a", a}}, {{"k", "v"}}});
+  const std::string bytes = read_file(folder.path() / "1", ErrorKind::data);
+  CATCH_CHECK(bytes == read_file(folder.path() / "2", ErrorKind::data));
   // Written out by hand, as the reference implementation has it.
   std::string header =
       "{\"__metadata__\":{\"k\":\"v\"},\"b\":{\"dtype\":\"I64\",\"shape\":[3],"
@@ -135,23 +147,23 @@ CATCH_TEST_CASE("safetensors: equal content gives equal bytes, whatever the orde
 
 CATCH_TEST_CASE("safetensors: files without tensors and padded headers are read", "[io]") {
   const TemporaryFolder folder;
-  write_safetensors(folder / "a", {});
-  CATCH_CHECK(read_safetensors(folder / "a").tensors.empty());
-  CATCH_CHECK(error_of(folder / "b", file_of("{}", "")).empty());
-  CATCH_CHECK(error_of(folder / "b", file_of("{\"__metadata__\":{}}    ", "")).empty());
+  write_safetensors(folder.path() / "a", {});
+  CATCH_CHECK(read_safetensors(folder.path() / "a").tensors.empty());
+  CATCH_CHECK(error_of(folder.path() / "b", file_of("{}", "")).empty());
+  CATCH_CHECK(error_of(folder.path() / "b", file_of("{\"__metadata__\":{}}    ", "")).empty());
   // Offsets need not follow the order of the names.
-  CATCH_CHECK(error_of(folder / "b",
+  CATCH_CHECK(error_of(folder.path() / "b",
                        file_of("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]},"
                                "\"b\":{\"shape\":[],\"data_offsets\":[0,1],\"dtype\":\"U8\"}}",
                                "xy"))
                   .empty());
-  CATCH_CHECK(read_safetensors(folder / "b").find("a")[0].item<int>() == 'y');
-  CATCH_CHECK(read_safetensors(folder / "b").find("b").item<int>() == 'x');
+  CATCH_CHECK(read_safetensors(folder.path() / "b").find("a")[0].item<int>() == 'y');
+  CATCH_CHECK(read_safetensors(folder.path() / "b").find("b").item<int>() == 'x');
 }
 
 CATCH_TEST_CASE("safetensors: what is wrong with a file is said", "[io]") {
   const TemporaryFolder folder;
-  const auto path = folder / "a.safetensors";
+  const auto path = folder.path() / "a.safetensors";
   const auto one = [](const std::string& dtype, const std::string& shape,
                       const std::string& offsets) {
     return "{\"x\":{\"dtype\":" + dtype + ",\"shape\":" + shape + ",\"data_offsets\":" + offsets +
@@ -219,7 +231,8 @@ CATCH_TEST_CASE("safetensors: what is wrong with a file is said", "[io]") {
        "tensor \"x\": data_offsets: expected 12 bytes for its shape, got [0, 8]"},
       {file_of(one("\"F32\"", "[2]", "[8,0]"), eight),
        "tensor \"x\": data_offsets: expected 8 bytes for its shape, got [8, 0]"},
-      {file_of(one("\"F32\"", "[2]", "[-8,0]"), eight), "tensor \"x\": data_offsets: expected [beg"},
+      {file_of(one("\"F32\"", "[2]", "[-8,0]"), eight),
+       "tensor \"x\": data_offsets: expected [beg"},
       {file_of(one("\"F32\"", "[2]", "[0.0,8]"), eight),
        "tensor \"x\": data_offsets: expected [begin, end], got [0.0,8]"},
       {file_of(one("\"F32\"", "[2]", "[0,8,8]"), eight),
@@ -248,10 +261,56 @@ CATCH_TEST_CASE("safetensors: what is wrong with a file is said", "[io]") {
   CATCH_CHECK_FALSE(error_of(path, file_of(deep, "")).empty());
 }
 
+CATCH_TEST_CASE("safetensors: what the Python package wrote is read", "[io]") {
+  const std::string folder = std::string(CLR_TEST_DATA_DIR) + "/safetensors/";
+  const Json expected = parse_json(read_file(folder + "mixed.json", ErrorKind::data), "mixed.json");
+  const SafeTensors content = read_safetensors(folder + "mixed.safetensors");
+  CATCH_CHECK(content.metadata == expected["metadata"].get<std::map<std::string, std::string>>());
+  CATCH_REQUIRE(content.tensors.size() == expected["tensors"].size());
+  for (const auto& [name, wanted] : expected["tensors"].items()) {
+    CATCH_INFO(name);
+    const torch::Tensor tensor = content.find(name);
+    CATCH_REQUIRE(tensor.defined());
+    CATCH_CHECK(python_name(tensor.scalar_type()) == wanted["dtype"].get<std::string>());
+    CATCH_CHECK(tensor.sizes().vec() == wanted["shape"].get<std::vector<std::int64_t>>());
+    if (tensor.is_floating_point()) {
+      const auto values = wanted["values"].get<std::vector<double>>();
+      CATCH_CHECK(at::equal(tensor.flatten().to(torch::kFloat64), at::tensor(values)));
+    } else {
+      const auto values = wanted["values"].get<std::vector<std::int64_t>>();
+      CATCH_CHECK(at::equal(tensor.flatten().to(torch::kInt64), at::tensor(values)));
+    }
+  }
+
+  // Written again, the values lie where the package put them.
+  const TemporaryFolder own;
+  write_safetensors(own.path() / "a", content);
+  const auto values_of = [](const std::filesystem::path& path) {
+    const std::string bytes = read_file(path, ErrorKind::data);
+    std::uint64_t length = 0;
+    std::memcpy(&length, bytes.data(), sizeof length);
+    return bytes.substr(sizeof length + length);
+  };
+  CATCH_CHECK(values_of(own.path() / "a") == values_of(folder + "mixed.safetensors"));
+}
+
+CATCH_TEST_CASE("safetensors: what the Python package refuses is refused", "[io]") {
+  int files = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::string(CLR_TEST_DATA_DIR) + "/safetensors")) {
+    if (!entry.path().filename().string().starts_with("bad_")) continue;
+    CATCH_INFO(entry.path());
+    CATCH_CHECK_THROWS_AS(read_safetensors(entry.path()), Error);
+    CATCH_CHECK_THROWS_AS(read_safetensors_header(entry.path()), Error);
+    ++files;
+  }
+  CATCH_CHECK(files >= 10);
+}
+
 CATCH_TEST_CASE("safetensors: missing files and folders are errors of checkpoints", "[io]") {
   const TemporaryFolder folder;
-  for (const auto& [path, message] :
-       {std::pair(folder / "none", "no such file"), std::pair(folder.path(), "expected a file")}) {
+  for (const auto& [path, message] : {std::pair(folder.path() / "none", "no such file"),
+                                      std::pair(folder.path(), "expected a file")}) {
     try {
       read_safetensors(path);
       CATCH_FAIL("nothing thrown");
@@ -264,7 +323,7 @@ CATCH_TEST_CASE("safetensors: missing files and folders are errors of checkpoint
 
 CATCH_TEST_CASE("safetensors: any damage to a header is refused or read, never worse", "[io]") {
   const TemporaryFolder folder;
-  const auto path = folder / "a";
+  const auto path = folder.path() / "a";
   write_safetensors(path, {{{"weight", at::arange(6, torch::kFloat32).reshape({2, 3})},
                             {"steps", at::tensor(7)},
                             {"flag", at::ones({3}, torch::kBool)}},
@@ -287,28 +346,31 @@ CATCH_TEST_CASE("safetensors: any damage to a header is refused or read, never w
 CATCH_TEST_CASE("safetensors: content that cannot be stored is a programmer's error", "[io]") {
   const TemporaryFolder folder;
   const torch::Tensor x = at::ones({1});
-  CATCH_CHECK_THROWS_AS(write_safetensors(folder / "a", {{{"x", x}, {"x", x}}, {}}), c10::Error);
-  CATCH_CHECK_THROWS_AS(write_safetensors(folder / "a", {{{"x", torch::Tensor()}}, {}}),
+  CATCH_CHECK_THROWS_AS(write_safetensors(folder.path() / "a", {{{"x", x}, {"x", x}}, {}}),
                         c10::Error);
-  CATCH_CHECK_THROWS_AS(write_safetensors(folder / "a", {{{"__metadata__", x}}, {}}), c10::Error);
+  CATCH_CHECK_THROWS_AS(write_safetensors(folder.path() / "a", {{{"x", torch::Tensor()}}, {}}),
+                        c10::Error);
+  CATCH_CHECK_THROWS_AS(write_safetensors(folder.path() / "a", {{{"__metadata__", x}}, {}}),
+                        c10::Error);
   CATCH_CHECK_THROWS_AS(
-      write_safetensors(folder / "a", {{{"x", x.to(torch::kComplexFloat)}}, {}}), c10::Error);
-  CATCH_CHECK_FALSE(std::filesystem::exists(folder / "a"));
+      write_safetensors(folder.path() / "a", {{{"x", x.to(torch::kComplexFloat)}}, {}}),
+      c10::Error);
+  CATCH_CHECK_FALSE(std::filesystem::exists(folder.path() / "a"));
 }
 
 CATCH_TEST_CASE("safetensors: a failed write leaves the older file", "[io]") {
   const TemporaryFolder folder;
-  write_safetensors(folder / "a", {{{"x", at::ones({2})}}, {}});
-  std::filesystem::create_symlink("/dev/full", folder / "a.tmp");
+  write_safetensors(folder.path() / "a", {{{"x", at::ones({2})}}, {}});
+  std::filesystem::create_symlink("/dev/full", folder.path() / "a.tmp");
   try {
-    write_safetensors(folder / "a", {{{"x", at::zeros({2})}}, {}});
+    write_safetensors(folder.path() / "a", {{{"x", at::zeros({2})}}, {}});
     CATCH_FAIL("nothing thrown");
   } catch (const Error& error) {
     CATCH_CHECK(error.kind() == ErrorKind::output);
     CATCH_CHECK(error.what() ==
-                (folder / "a").string() + ": cannot be written: no space left on device");
+                (folder.path() / "a").string() + ": cannot be written: no space left on device");
   }
-  CATCH_CHECK(at::equal(read_safetensors(folder / "a").find("x"), at::ones({2})));
+  CATCH_CHECK(at::equal(read_safetensors(folder.path() / "a").find("x"), at::ones({2})));
 }
 
 }  // namespace clr

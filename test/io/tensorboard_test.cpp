@@ -13,8 +13,8 @@
 #include "clr/core/error.h"
 #include "clr/io/crc32c.h"
 #include "clr/io/file.h"
-#include "io/temporary_folder.h"
 #include "support/catch.h"
+#include "support/temporary_folder.h"
 
 namespace clr {
 namespace {
@@ -165,11 +165,11 @@ CATCH_TEST_CASE("tensorboard: a resumed run begins a new file that forgets later
 CATCH_TEST_CASE("tensorboard: a folder that is not there is an error of output", "[io]") {
   const TemporaryFolder folder;
   try {
-    const TensorBoardWriter writer(folder / "none", 0);
+    const TensorBoardWriter writer(folder.path() / "none", 0);
     CATCH_FAIL("nothing thrown");
   } catch (const Error& error) {
     CATCH_CHECK(error.kind() == ErrorKind::output);
-    CATCH_CHECK(std::string(error.what()).starts_with((folder / "none").string()));
+    CATCH_CHECK(std::string(error.what()).starts_with((folder.path() / "none").string()));
   }
 }
 

@@ -19,7 +19,7 @@ namespace {
 constexpr std::int64_t kBlockRows = 4096;
 /// Of the largest slope at zero: where a fit counts as done, and where it is good enough to compare
 /// values of l2 by their held-out accuracy.
-constexpr double kTolerance = 1e-6;
+constexpr double kTolerance = 1e-7;
 constexpr double kSearchTolerance = 1e-4;
 /// l2 = auto tries 10^(kLargestL2 - i / 2) for i in [0, kL2Count).
 constexpr double kLargestL2 = 1.0;
