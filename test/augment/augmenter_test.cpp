@@ -109,8 +109,10 @@ CATCH_TEST_CASE("switching an operation off shifts no other's draws", "[augment]
       const auto fewer = shorter.sample(3, {index, 0, 0}, 0, {40, 30}).ops;
       ops.erase(ops.begin() + static_cast<std::ptrdiff_t>(off));
       quiet.erase(quiet.begin() + static_cast<std::ptrdiff_t>(off));
-      CATCH_REQUIRE(ops == fewer);
-      CATCH_REQUIRE(quiet == fewer);
+      const bool unshifted = ops == fewer;
+      CATCH_REQUIRE(unshifted);
+      const bool silenced_unshifted = quiet == fewer;
+      CATCH_REQUIRE(silenced_unshifted);
     }
   }
 }

@@ -126,34 +126,50 @@ class Estimator {
   std::shared_ptr<Method> method_;
 };
 
+/// Bytes that LibTorch's allocators need for the networks at a whole batch.
+double allocated_networks(Estimator& estimator, std::int64_t batch) {
+  const double at_four = estimator.networks(4);
+  const double at_eight = estimator.networks(8);
+  return at_four + (at_eight - at_four) / 4 * static_cast<double>(batch - 4);
+}
+
+/// The resident set of this process with the networks at a whole batch: what the kernels take beside the
+/// allocators (their scratch is as large as some layers' activations) is in it.
+double resident_networks(Estimator& estimator, std::int64_t batch) {
+  // Large enough for the resident set to grow by more than its noise.
+  constexpr double kWanted = 100e6;
+  const double per_image = (estimator.networks(8) - estimator.networks(4)) / 4;
+  const auto few = std::min(std::max(static_cast<std::int64_t>(kWanted / per_image), std::int64_t{8}), batch);
+  const std::int64_t more = std::min(3 * few, batch);
+  estimator.networks(few);
+  const auto at_few = static_cast<double>(peak_resident_memory());
+  estimator.networks(more);
+  const auto at_more = static_cast<double>(peak_resident_memory());
+  if (more == few) return at_more;
+  return at_more + (at_more - at_few) / static_cast<double>(more - few) * static_cast<double>(batch - more);
+}
+
 }  // namespace
 
 MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
                                const torch::Device& device) {
-  const auto before = static_cast<double>(resident_memory());
   Estimator estimator(config, dataset->size(), static_cast<std::int64_t>(dataset->classes().size()),
                       device);
   MemoryEstimate estimate;
   estimate.parameters = count(estimator.method().parameters());
   estimate.encoder_parameters = count(estimator.method().encoder().parameters());
 
-  const auto batch = static_cast<double>(config.train.batch_size);
-  estimator.networks(2);  // the first pass also makes caches that stay
-  const double at_four = estimator.networks(4);
-  const double at_eight = estimator.networks(8);
-  const double slope = (at_eight - at_four) / 4;
-  const double networks = at_four + slope * (batch - 4);
-
   const auto parameters = static_cast<double>(estimate.parameters);
-  const double parameter_bytes =
-      4.0 * parameters * (2.0 + optimizer_tensors_per_parameter(config.optimizer.type));
-  constexpr double kPrefetchedBatches = 3;
-  estimate.peak_bytes = networks + estimator.loss() + parameter_bytes;
+  const double optimizer_bytes = 4.0 * parameters * optimizer_tensors_per_parameter(config.optimizer.type);
+  const double loss_bytes = estimator.loss();
   if (device.is_cpu()) {
-    estimate.peak_bytes += before + estimator.batch_bytes() * (kPrefetchedBatches + 1);
+    constexpr double kPrefetchedBatches = 3;
+    estimate.peak_bytes = resident_networks(estimator, config.train.batch_size) + optimizer_bytes +
+                          loss_bytes + estimator.batch_bytes() * (kPrefetchedBatches + 1);
     estimate.available_bytes = static_cast<double>(physical_memory());
   } else {
-    estimate.peak_bytes += estimator.batch_bytes();
+    estimate.peak_bytes = allocated_networks(estimator, config.train.batch_size) + 8.0 * parameters +
+                          optimizer_bytes + loss_bytes + estimator.batch_bytes();
     estimate.available_bytes = estimate.peak_bytes;
   }
   return estimate;

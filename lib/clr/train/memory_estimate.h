@@ -18,9 +18,9 @@ struct MemoryEstimate {
   double available_bytes = 0.0;
 };
 
-/// Estimates what a run will need at its peak, by doing it small: two tiny batches through the networks,
-/// forward and backward, with every allocation counted, carried to the whole batch along the line through
-/// them; the loss alone at its full size; parameters, gradients, optimiser state, loader buffers and cache.
+/// Estimates what a run will need at its peak, by doing it small: two smaller batches go through the
+/// networks and back, and the line through what they took is carried to the whole batch; the loss is
+/// measured alone at its full size; optimiser state and the loader's buffers are counted.
 ///
 /// `config` is resolved. Takes seconds.
 MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
