@@ -191,6 +191,26 @@ CATCH_TEST_CASE("a constant feature does no harm", "[eval]") {
   CATCH_CHECK(with.head.weight.select(1, 6).abs().max().item<double>() < 1e-6);
 }
 
+CATCH_TEST_CASE("features of a collapsed encoder give the classes' shares", "[eval]") {
+  const torch::Tensor labels = (at::arange(100) < 30).to(torch::kInt64);
+  const ProbeFit fit = fit_linear_probe(at::full({100, 4}, 0.1), labels, 2, config_of(1e-3), 0);
+  CATCH_CHECK(fit.converged);
+  const torch::Tensor p = predict_probabilities(fit.head, at::full({1, 4}, 0.1));
+  CATCH_CHECK(p[0][1].item<double>() == Approx(0.3).epsilon(1e-5));
+}
+
+CATCH_TEST_CASE("every penalty that l2 = auto tries converges", "[eval]") {
+  const Sample data = clouds(1000, 128, 10, 12);
+  for (int i = 0; i < 15; ++i) {
+    const double l2 = std::pow(10.0, 1.0 - 0.5 * i);
+    const ProbeFit fit = fit_linear_probe(data.features, data.labels, 10, config_of(l2), 0);
+    CATCH_INFO("l2 " << l2);
+    CATCH_CHECK(fit.converged);
+    // Stiff weights beside soft biases took 189 before they were scaled.
+    if (l2 >= 1.0) CATCH_CHECK(fit.iterations < 40);
+  }
+}
+
 CATCH_TEST_CASE("the same input gives the same head to the byte", "[eval]") {
   const Sample data = clouds(500, 12, 5, 6);
   ProbeConfig config;

@@ -17,10 +17,11 @@ namespace clr {
 namespace {
 
 constexpr std::int64_t kBlockRows = 4096;
-/// Of the largest slope at zero: where a fit counts as done, and where it is good enough to compare
-/// values of l2 by their held-out accuracy.
-constexpr double kTolerance = 1e-7;
-constexpr double kSearchTolerance = 1e-4;
+/// Slopes, as parts of typical_slope(): what a fit aims at; what it must reach to count as
+/// converged (the aim is near what float64 resolves); and what is enough to compare values of l2.
+constexpr double kAim = 1e-7;
+constexpr double kConverged = 1e-6;
+constexpr double kSearchAim = 1e-4;
 /// l2 = auto tries 10^(kLargestL2 - i / 2) for i in [0, kL2Count).
 constexpr double kLargestL2 = 1.0;
 constexpr int kL2Count = 15;
@@ -66,68 +67,81 @@ struct Parameters {
   Parameters(std::int64_t classes, std::int64_t dim)
       : weight(at::zeros({classes, dim}, torch::kFloat64)),
         bias(at::zeros({classes}, torch::kFloat64)) {}
-
-  double largest_slope() const {
-    return std::max(weight.grad().abs().max().item<double>(),
-                    bias.grad().abs().max().item<double>());
-  }
 };
 
-/// Sets the gradients and gives the objective.
-torch::Tensor evaluate(const Rows& rows, double l2, Parameters& parameters) {
-  const c10::NoGradGuard no_grad;
+/// The objective, with its gradients where Parameters have their values.
+struct Evaluation {
+  torch::Tensor objective;
+  Parameters gradient;
+};
+
+Evaluation evaluate(const Rows& rows, double l2, const Parameters& at_point) {
   const auto n = static_cast<double>(rows.x.size(0));
-  const torch::Tensor& weight = parameters.weight;
-  torch::Tensor weight_gradient = at::zeros_like(weight);
-  torch::Tensor bias_gradient = at::zeros_like(parameters.bias);
-  torch::Tensor loss = at::zeros({}, weight.options());
+  const torch::Tensor& weight = at_point.weight;
+  Evaluation result{at::zeros({}, weight.options()), {weight.size(0), weight.size(1)}};
   for (std::int64_t begin = 0; begin < rows.x.size(0); begin += kBlockRows) {
     const std::int64_t count = std::min(kBlockRows, rows.x.size(0) - begin);
     const torch::Tensor x = rows.x.narrow(0, begin, count);
     const torch::Tensor label = rows.labels.narrow(0, begin, count).unsqueeze(1);
-    const torch::Tensor logits = at::addmm(parameters.bias, x, weight.t());
-    torch::Tensor slopes = at::log_softmax(logits, 1);
-    loss -= slopes.gather(1, label).sum();
+    torch::Tensor slopes = at::log_softmax(at::addmm(at_point.bias, x, weight.t()), 1);
+    result.objective -= slopes.gather(1, label).sum();
     slopes.exp_();
     slopes.scatter_add_(1, label, at::full_like(label, -1, slopes.options()));
-    weight_gradient.addmm_(slopes.t(), x);
-    bias_gradient += slopes.sum(0);
+    result.gradient.weight.addmm_(slopes.t(), x);
+    result.gradient.bias += slopes.sum(0);
   }
-  parameters.weight.mutable_grad() = weight_gradient.div_(n).add_(weight, 2.0 * l2);
-  parameters.bias.mutable_grad() = bias_gradient.div_(n);
-  return loss / n + l2 * weight.square().sum();
+  result.objective.div_(n).add_(weight.square().sum(), l2);
+  result.gradient.weight.div_(n).add_(weight, 2.0 * l2);
+  result.gradient.bias.div_(n);
+  return result;
+}
+
+/// How large a slope is before anything is learnt, so that tolerances suit any scale of features.
+double typical_slope(const Rows& rows, std::int64_t classes) {
+  const double size = rows.x.norm().item<double>() / std::sqrt(static_cast<double>(rows.x.numel()));
+  // A collapsed encoder gives constants, and then only biases are learnt.
+  return (size > 0.0 ? size : 1.0) / static_cast<double>(classes);
 }
 
 struct Descent {
   double objective = 0.0;
+  double largest_slope = 0.0;
   std::int64_t iterations = 0;
-  bool converged = false;
 };
 
-/// Largest slope at zero, which makes tolerances independent of the features' scale.
-double slope_at_zero(const Rows& rows, std::int64_t classes) {
-  Parameters zero(classes, rows.x.size(1));
-  evaluate(rows, 0.0, zero);
-  return zero.largest_slope();
-}
-
 /// Minimises from where `parameters` are.
-Descent descend(const Rows& rows, double l2, double slope_goal, std::int64_t max_iterations,
+///
+/// The weights are scaled such that a large l2 does not make them stiffer than the biases: without
+/// that, the objective's last bits hide the slopes long before they are small.
+Descent descend(const Rows& rows, double l2, double slope_aim, std::int64_t max_iterations,
                 Parameters& parameters) {
+  const double scale = std::sqrt(1.0 + 2.0 * l2 * static_cast<double>(parameters.bias.size(0)));
+  torch::Tensor scaled_weight = parameters.weight * scale;
+  torch::Tensor bias = parameters.bias.clone();
+  const auto objective = [&] {
+    const c10::NoGradGuard no_grad;
+    parameters.weight = scaled_weight / scale;
+    parameters.bias = bias.clone();
+    Evaluation result = evaluate(rows, l2, parameters);
+    scaled_weight.mutable_grad() = result.gradient.weight.div_(scale);
+    bias.mutable_grad() = result.gradient.bias;
+    return result.objective;
+  };
   torch::optim::LBFGS optimizer(
-      std::vector<torch::Tensor>{parameters.weight, parameters.bias},
+      std::vector<torch::Tensor>{scaled_weight, bias},
       torch::optim::LBFGSOptions(1.0)
           .max_iter(max_iterations)
           .max_eval(10 * max_iterations)
           .history_size(20)
-          .tolerance_grad(slope_goal)
+          .tolerance_grad(slope_aim)
           // Below float64's resolution of the objective: the slope decides, unless nothing moves.
           .tolerance_change(1e-16)
           .line_search_fn("strong_wolfe"));
-  optimizer.step([&] { return evaluate(rows, l2, parameters); });
+  optimizer.step(objective);
   Descent descent;
-  descent.objective = evaluate(rows, l2, parameters).item<double>();
-  descent.converged = parameters.largest_slope() <= slope_goal;
+  descent.objective = objective().item<double>();
+  descent.largest_slope = std::max(scaled_weight.grad().abs().max().item<double>(),
+                                   bias.grad().abs().max().item<double>());
   for (const auto& [key, state] : optimizer.state()) {
     descent.iterations = static_cast<const torch::optim::LBFGSParamState&>(*state).n_iter();
   }
@@ -163,12 +177,12 @@ std::vector<std::pair<double, double>> search_l2(const torch::Tensor& features,
   const Rows rows(features.index_select(0, fit), labels.index_select(0, fit), config.standardize);
   const torch::Tensor held_features = features.index_select(0, held);
   const torch::Tensor held_labels = labels.index_select(0, held);
-  const double goal = kSearchTolerance * slope_at_zero(rows, classes);
+  const double aim = kSearchAim * typical_slope(rows, classes);
   Parameters parameters(classes, features.size(1));
   std::vector<std::pair<double, double>> tried;
   for (int i = 0; i < kL2Count; ++i) {
     const double l2 = std::pow(10.0, kLargestL2 - 0.5 * i);
-    descend(rows, l2, goal, config.max_iterations, parameters);
+    descend(rows, l2, aim, config.max_iterations, parameters);
     tried.emplace_back(l2, accuracy(parameters, rows.scaling, held_features, held_labels));
   }
   return tried;
@@ -207,12 +221,12 @@ ProbeFit fit_linear_probe(const torch::Tensor& features, const torch::Tensor& la
   }
   const Rows rows(features, own_labels, config.standardize);
   Parameters parameters(classes, features.size(1));
-  const Descent descent = descend(rows, fit.l2, kTolerance * slope_at_zero(rows, classes),
-                                  config.max_iterations, parameters);
+  const double slope = typical_slope(rows, classes);
+  const Descent descent = descend(rows, fit.l2, kAim * slope, config.max_iterations, parameters);
   fit.head = fold(parameters, rows.scaling);
   fit.objective = descent.objective;
   fit.iterations = descent.iterations;
-  fit.converged = descent.converged;
+  fit.converged = descent.largest_slope <= kConverged * slope;
   return fit;
 }
 

@@ -48,7 +48,7 @@ struct ProbeFit {
   double l2 = 0.0;
   double objective = 0.0;  ///< mean cross-entropy + l2 * sum of squared (standardised) weights
   std::int64_t iterations = 0;
-  bool converged = false;  ///< largest slope <= 1e-7 of the largest one at zero
+  bool converged = false;  ///< largest slope <= 1e-6 of the features' size / C
   std::vector<std::pair<double, double>> tried;  ///< (l2, validation accuracy), with l2 = auto
 };
 
