@@ -53,6 +53,7 @@ CATCH_TEST_CASE("A damaged checkpoint is passed over, whatever was damaged", "[t
   const fs::path older = write_checkpoint(run.path(), 1, content_of(1), 3);
   const fs::path newer = write_checkpoint(run.path(), 2, content_of(2), 3);
   const auto damage = [&](const std::string& file, std::int64_t at) {
+    CATCH_REQUIRE(verify_checkpoint(newer).empty());
     std::fstream stream(newer / file, std::ios::in | std::ios::out | std::ios::binary);
     stream.seekp(at);
     stream.put('#');
@@ -60,8 +61,14 @@ CATCH_TEST_CASE("A damaged checkpoint is passed over, whatever was damaged", "[t
   CATCH_SECTION("one byte of the model") { damage("model.safetensors", 150); }
   CATCH_SECTION("one byte of the state") { damage("state.safetensors", 9); }
   CATCH_SECTION("the manifest") { damage("manifest.json", 0); }
-  CATCH_SECTION("a cut-off file") { fs::resize_file(newer / "model.safetensors", 40); }
-  CATCH_SECTION("a missing file") { fs::remove(newer / "state.safetensors"); }
+  CATCH_SECTION("a cut-off file") {
+    CATCH_REQUIRE(verify_checkpoint(newer).empty());
+    fs::resize_file(newer / "model.safetensors", 40);
+  }
+  CATCH_SECTION("a missing file") {
+    CATCH_REQUIRE(verify_checkpoint(newer).empty());
+    fs::remove(newer / "state.safetensors");
+  }
   CATCH_CHECK_FALSE(verify_checkpoint(newer).empty());
   CATCH_CHECK(*newest_good_checkpoint(run.path()) == older);
 }
