@@ -60,7 +60,7 @@ void run_program(int argc, char** argv) {
 int main(int argc, char** argv) {
   // Training frees and takes the same large blocks in every step. glibc would give each back to the system
   // and fault its pages in again.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 2047 << 20);
   mallopt(M_TOP_PAD, 64 << 20);
   try {
