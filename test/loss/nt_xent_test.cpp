@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// Mistakes that must show here: a row among its own negatives, the partner among them,
+// logsumexp - positive instead of softplus, softplus linear from 20 on, another smallest norm.
 #include "clr/loss/nt_xent.h"
 
 #include <torch/types.h>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// Mistakes that must show here: a bottleneck's stride in its first convolution, fan in, a bias
+// before batch norm, frozen statistics that move or that evaluation does not use.
 #include <fmt/format.h>
 #include <torch/nn/modules/batchnorm.h>
 #include <torch/types.h>

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+// Mistakes that must show here: weight decay written into the gradients or given to excluded
+// groups, LARS adapting excluded groups or adding decay after the norms, buffers of another memory
+// layout walked as they lie, one step count for all of Adam's parameters, constant rates that are
+// scheduled.
 #include "clr/optim/optimizer.h"
 
 #include <torch/optim/adam.h>

@@ -46,7 +46,8 @@ class SimClr : public Method {
     const torch::Tensor z = forward_views(batch.groups[0], view_forward_, [this](const View& view) {
       return projector_->forward(encoder_->forward(view));
     });
-    return {{z.to(torch::kFloat32)}};
+    // bfloat16 is widened for the loss; float64 stays.
+    return {{z.to(c10::promoteTypes(z.scalar_type(), torch::kFloat32))}};
   }
 
   StepOutput loss(const Embeddings& embeddings, const Batch&, const StepContext&) override {
