@@ -45,7 +45,7 @@ void add_log_options(CLI::App& command) {
       "debug, info, warning or quiet");
 }
 
-void print_json(const Json& result) { std::cout << result.dump(2) << std::endl; }
+void print_json(const Json& result) { std::cout << dump_text(result, 2) << std::endl; }
 
 namespace {
 

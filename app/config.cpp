@@ -59,7 +59,7 @@ void run(const ConfigOptions& options) {
       std::cout << fmt::format("{:<12} {:<32} {}\n", preset.command, preset.name, preset.path.string());
     }
   } else if (!options.dump.empty()) {
-    std::cout << resolve(options.dump, options.sets).dump(2) << std::endl;
+    std::cout << dump_text(resolve(options.dump, options.sets), 2) << std::endl;
   } else {
     resolve(options.check, options.sets);
     if (options.json) {

@@ -62,8 +62,8 @@ void write_tensors(const fs::path& path, const Dataset& dataset, const Features&
   for (std::int64_t i = 0; i < features.indices.size(0); ++i) names.push_back(dataset.name(indices[i]));
   SafeTensors content;
   content.tensors = {{"features", features.values}, {"labels", features.labels}};
-  content.metadata = {{"clr.names", names.dump()},
-                      {"clr.classes", Json(dataset.classes()).dump()},
+  content.metadata = {{"clr.names", dump_text(names)},
+                      {"clr.classes", dump_text(dataset.classes())},
                       {"clr.encoder_sha256", extractor.encoder_sha256()}};
   write_safetensors(path, content);
 }

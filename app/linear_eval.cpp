@@ -94,10 +94,14 @@ class LinearEvaluation {
   Json run() {
     const auto start = std::chrono::steady_clock::now();
     const fs::path out = output_folder();
+    if (holds_training(out)) {
+      throw Error(ErrorKind::usage,
+                  out.string() + ": holds a training run; choose another --out (default: RUN/linear_eval)");
+    }
     make_output_folder(out);
     add_log_file(out / "log.txt");
     Json config = dump_value(extractor_.config());
-    write_file_durably(out / "config.json", config.dump(2) + "\n");
+    write_file_durably(out / "config.json", dump_text(config, 2) + "\n");
     if (!data_.held_out_names.empty()) {
       std::string text;
       for (const auto& name : data_.held_out_names) text += name + "\n";
@@ -125,7 +129,7 @@ class LinearEvaluation {
         make_output_folder(folder);
         Json draw = one_draw(folder, first_seed + static_cast<std::uint64_t>(k));
         values.push_back(draw["top1"].get<double>());
-        write_file_durably(folder / "result.json", draw.dump(2) + "\n");
+        write_file_durably(folder / "result.json", dump_text(draw, 2) + "\n");
         draws.push_back(std::move(draw));
       }
       Summary summary = summarize(values);
@@ -147,7 +151,7 @@ class LinearEvaluation {
     result["bad_images"] = train_.features.bad.size() + test_.features.bad.size();
     result["seconds"] =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    write_file_durably(out / "result.json", result.dump(2) + "\n");
+    write_file_durably(out / "result.json", dump_text(result, 2) + "\n");
     log_info("{} in {}", out.string(), format_duration(result["seconds"].get<double>()));
     return result;
   }
@@ -183,7 +187,7 @@ class LinearEvaluation {
     write_predictions(folder / "predictions.csv", data_, test_.features, test_.labels, probabilities);
     SafeTensors head;
     head.tensors = {{"weight", fit.head.weight}, {"bias", fit.head.bias}};
-    head.metadata = {{"clr.classes", Json(data_.classes).dump()},
+    head.metadata = {{"clr.classes", dump_text(data_.classes)},
                      {"clr.layer", options_.features.layer},
                      {"clr.encoder_sha256", extractor_.encoder_sha256()}};
     write_safetensors(folder / "head.safetensors", head);

@@ -147,7 +147,7 @@ void run(PretrainOptions options) {
   }
   // Not before: what cannot be trained leaves no folder that looks like a run.
   add_log_file(fs::path(options.out) / "log.txt");
-  write_file_durably(fs::path(options.out) / "config.json", dump_value(config).dump(2) + "\n");
+  write_file_durably(fs::path(options.out) / "config.json", dump_text(dump_value(config), 2) + "\n");
   print_plan(plan, config);
   const TrainResult result = trainer.run();
 
@@ -162,7 +162,7 @@ void run(PretrainOptions options) {
                {"bad_images", result.bad_images},
                {"checkpoint", result.checkpoint.string()}};
   if (result.knn_top1) json["knn_top1"] = *result.knn_top1;
-  write_file_durably(result_path, json.dump(2) + "\n");
+  write_file_durably(result_path, dump_text(json, 2) + "\n");
 
   log_info("done in {}", format_duration(result.seconds));
   std::vector<std::pair<std::string, std::string>> rows = {

@@ -52,6 +52,10 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
 /// `; did you mean "x"?`, or "" when no candidate is near.
 std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates);
 
+/// The text of a value, as every file and message of ours has it. Bytes that are no UTF-8 (file names may hold any)
+/// become U+FFFD. indent < 0: one line.
+std::string dump_text(const Json& value, int indent = -1);
+
 /// A value shortened for a message: `"text"`, `1.5`, `an object`, `a list of 3`.
 std::string show(const Json& value);
 

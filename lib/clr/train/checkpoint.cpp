@@ -21,8 +21,13 @@ std::string step_name(std::int64_t step) { return fmt::format("step_{:08}", step
 /// Names of complete checkpoints, oldest first.
 std::vector<std::string> checkpoint_names(const fs::path& folder) {
   std::vector<std::string> names;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+  std::error_code error;
+  const fs::directory_iterator entries(folder, error);
+  // A new run has no such folder; one that cannot be read must not look like a new run.
+  if (error && error != std::errc::no_such_file_or_directory) {
+    throw Error(ErrorKind::checkpoint, folder.string() + ": cannot be read: " + error.message());
+  }
+  for (const auto& entry : entries) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with("step_") && name.find('.') == std::string::npos) names.push_back(name);
   }
@@ -47,7 +52,10 @@ fs::path write_checkpoint(const fs::path& run, std::int64_t step, const Checkpoi
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) fail_output(folder, error);
-  fs::remove_all(temporary, error);
+  // What writes that were cut short have left.
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (entry.path().extension() == ".tmp") fs::remove_all(entry.path(), error);
+  }
   fs::create_directory(temporary, error);
   if (error) fail_output(temporary, error);
   try {
@@ -55,14 +63,16 @@ fs::path write_checkpoint(const fs::path& run, std::int64_t step, const Checkpoi
     write_safetensors(temporary / kFiles[1], content.state);
     Json files = Json::object();
     for (const char* name : kFiles) {
-      files[name] = {{"bytes", fs::file_size(temporary / name)},
+      const auto bytes = fs::file_size(temporary / name, error);
+      if (error) fail_output(temporary / name, error);
+      files[name] = {{"bytes", bytes},
                      {"sha256", sha256_file(temporary / name)}};
     }
     const Json manifest = {{"format", 1},
                            {"step", step},
                            {"metrics_bytes", content.metrics_bytes},
                            {"files", std::move(files)}};
-    write_file_durably(temporary / "manifest.json", manifest.dump(2) + "\n");
+    write_file_durably(temporary / "manifest.json", dump_text(manifest, 2) + "\n");
   } catch (const Error&) {
     fs::remove_all(temporary, error);
     throw;

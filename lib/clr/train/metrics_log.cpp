@@ -2,7 +2,9 @@
 #include "clr/train/metrics_log.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,6 +26,13 @@ MetricsLog::MetricsLog(const std::filesystem::path& run, std::int64_t bytes, std
     close(file_);
     throw Error(ErrorKind::output, path_.string() + ": another process is writing this run; wait for it or stop it");
   }
+  struct stat status {};
+  if (file_ >= 0 && fstat(file_, &status) == 0 && status.st_size < bytes) {
+    close(file_);
+    throw Error(ErrorKind::checkpoint,
+                fmt::format("{}: expected at least the {} bytes that it had at the checkpoint, got {}",
+                            path_.string(), bytes, static_cast<std::int64_t>(status.st_size)));
+  }
   if (file_ < 0 || ftruncate(file_, bytes) != 0 || lseek(file_, bytes, SEEK_SET) != bytes) fail(path_);
   tensorboard_ = std::make_unique<TensorBoardWriter>(run, first_step);
 }
@@ -31,7 +40,7 @@ MetricsLog::MetricsLog(const std::filesystem::path& run, std::int64_t bytes, std
 MetricsLog::~MetricsLog() { close(file_); }
 
 void MetricsLog::write(const Json& row) {
-  const std::string line = row.dump() + "\n";
+  const std::string line = dump_text(row) + "\n";
   std::size_t written = 0;
   while (written < line.size()) {
     const ssize_t count = ::write(file_, line.data() + written, line.size() - written);

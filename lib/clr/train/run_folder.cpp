@@ -72,6 +72,11 @@ bool holds_run(const fs::path& folder) {
   return fs::exists(folder / "config.json", ignored) || fs::exists(folder / "checkpoints", ignored);
 }
 
+bool holds_training(const fs::path& folder) {
+  std::error_code ignored;
+  return fs::exists(folder / "metrics.jsonl", ignored) || fs::exists(folder / "checkpoints", ignored);
+}
+
 void check_resumed_config(const Json& stored, Json& given, const Place& place) {
   compare(stored, given, "", place);
 }

@@ -11,8 +11,11 @@ namespace clr {
 /// Throws:  Error{output} naming the folder: a file is in the way, no permission, read-only, disk full.
 void make_output_folder(const std::filesystem::path& folder);
 
-/// Whether a folder holds a run (a configuration or checkpoints).
+/// Whether a folder holds a run of any command (a configuration or checkpoints).
 bool holds_run(const std::filesystem::path& folder);
+
+/// Whether it holds a training run.
+bool holds_training(const std::filesystem::path& folder);
 
 /// Fills what `given` leaves open ("auto", 0) from the stored configuration of the run that it resumes, and refuses
 /// any other difference but how often checkpoints are written and kept.

@@ -73,7 +73,7 @@ class Trainer::Loop {
         bad_(dataset_->size(), config.data.max_bad),
         steps_per_epoch_(steps_per_epoch(config, dataset_->size())),
         total_steps_(steps_per_epoch_ * config.train.epochs),
-        config_json_(dump_value(config).dump()) {
+        config_json_(dump_text(dump_value(config))) {
     const RunConfig& c = config_;
     method_ = build_method(c, dataset_->size(), static_cast<std::int64_t>(dataset_->classes().size()),
                            steps_per_epoch_);

@@ -93,7 +93,7 @@ Checkpoint make_checkpoint(const Method& method, const Optimizer& optimizer,
                         {"last_epoch_loss", state.last_epoch_loss},
                         {"bad", std::move(bad)}};
   content.model.metadata = {{"format", "pt"}, {"clr.config", config_json}, {"clr.data", data_fingerprint}};
-  content.state.metadata = {{"clr.trainer", trainer.dump()}};
+  content.state.metadata = {{"clr.trainer", dump_text(trainer)}};
   content.metrics_bytes = state.metrics_bytes;
   return content;
 }
