@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <numeric>
 #include <sstream>
 
 #include "clr/config/load.h"
@@ -156,8 +157,14 @@ void run(const BenchTrainOptions& options) {
   } else {
     dataset = open_dataset(options.data, config.data);
   }
-  config.train.epochs = (options.steps + steps_per_epoch(config, dataset->size()) - 1) /
-                        steps_per_epoch(config, dataset->size());
+  if (const std::int64_t wanted = options.steps * config.train.batch_size; wanted < dataset->size()) {
+    std::vector<std::int64_t> first(static_cast<std::size_t>(wanted));
+    std::iota(first.begin(), first.end(), std::int64_t{0});
+    dataset = make_subset(dataset, first);
+  }
+  const std::int64_t per_epoch = steps_per_epoch(config, dataset->size());
+  config.train.epochs = (options.steps + per_epoch - 1) / per_epoch;
+  const std::int64_t steps = config.train.epochs * per_epoch;
 
   Form naive{"float32, contiguous", config};
   naive.config.train.precision = Precision::float32;
@@ -184,7 +191,7 @@ void run(const BenchTrainOptions& options) {
              chosen.first_loss);
   }
   const double ratio = median(chosen.images_per_s) / median(naive.images_per_s);
-  log_info("{} steps of {} images, {} runs each, interleaved; median [least, most]", options.steps,
+  log_info("{} steps of {} images, {} runs each, interleaved; median [least, most]", steps,
            config.train.batch_size, options.repeats);
   print_table({{"form", "images/s", "ms a step", "waiting for data"},
                {naive.name, median_and_spread(naive.images_per_s, 0),

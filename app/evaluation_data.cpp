@@ -29,11 +29,13 @@ std::vector<std::int64_t> labels_of(const Dataset& dataset) {
 
 std::vector<std::int64_t> rows_of_list(const std::string& path, const EvaluationData& data) {
   // SimCLR's lists name files alone; ours may carry the folder too.
+  constexpr std::int64_t kAmbiguous = -1;
   std::unordered_map<std::string, std::int64_t> rows;
   for (std::int64_t i = 0; i < data.train->size(); ++i) {
     const std::filesystem::path name = data.train->name(i);
-    rows.emplace(name.string(), i);
-    rows.emplace(name.filename().string(), i);
+    if (name.has_parent_path()) rows.emplace(name.string(), i);
+    const auto [place, fresh] = rows.emplace(name.filename().string(), i);
+    if (!fresh && place->second != i) place->second = kAmbiguous;
   }
   std::istringstream lines(read_file(path, ErrorKind::data));
   std::set<std::int64_t> chosen;
@@ -45,6 +47,10 @@ std::vector<std::int64_t> rows_of_list(const std::string& path, const Evaluation
     const auto found = rows.find(line);
     if (found == rows.end()) {
       throw Error(ErrorKind::data, fmt::format("{}:{}: no training image is named {}", path, number, line));
+    }
+    if (found->second == kAmbiguous) {
+      throw Error(ErrorKind::data,
+                  fmt::format("{}:{}: several training images are named {}; give it with its folder", path, number, line));
     }
     chosen.insert(found->second);
   }

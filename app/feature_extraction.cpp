@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <thread>
 
 #include "clr/core/autocast.h"
 #include "clr/core/device.h"
@@ -66,6 +67,7 @@ FeatureExtractor::FeatureExtractor(const FeatureOptions& options)
   if (compute.precision == Precision::automatic) {
     compute.precision = fast_bfloat16(device_) ? Precision::bfloat16 : Precision::float32;
   }
+  if (compute.compute_threads == 0) compute.compute_threads = std::max(1U, std::thread::hardware_concurrency());
   if (compute.memory_format == MemoryFormat::automatic) compute.memory_format = MemoryFormat::channels_last;
   model_ = build_model(source_, config_.encoder, static_cast<std::uint64_t>(options.seed));
   if (layer_ == FeatureLayer::projection && !model_.projector) {
@@ -107,6 +109,9 @@ Features FeatureExtractor::extract(std::shared_ptr<const Dataset> dataset,
   progress.finish();
   for (const BadImage& image : features.bad) log_warning("{}: {}; left out", image.name, image.reason);
   BadImages(dataset->size(), config_.data.max_bad).add(features.bad);
+  if (features.values.size(0) == 0) {
+    throw Error(ErrorKind::data, fmt::format("{}: expected readable images, got none", dataset->name(0)));
+  }
   return features;
 }
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -61,6 +62,21 @@ Json knn_json(const std::vector<KnnResult>& results) {
     list.push_back({{"k", result.k}, {"weighting", to_string(result.weighting)}, {"top1", result.top1}});
   }
   return list;
+}
+
+/// What all draws have, averaged: accuracies and numbers of images.
+Json mean_of(const Json& draws) {
+  const auto count = static_cast<double>(draws.size());
+  Json mean = {{"top1", 0.0}, {"top5", 0.0}, {"knn", draws[0]["knn"]}, {"train_images", draws[0]["train_images"]}};
+  for (Json& entry : mean["knn"]) entry["top1"] = 0.0;
+  const auto add = [count](Json& sum, const Json& value) {
+    sum = sum.get<double>() + value.get<double>() / count;
+  };
+  for (const Json& draw : draws) {
+    for (const char* key : {"top1", "top5"}) add(mean[key], draw[key]);
+    for (std::size_t i = 0; i < mean["knn"].size(); ++i) add(mean["knn"][i]["top1"], draw["knn"][i]["top1"]);
+  }
+  return mean;
 }
 
 void write_predictions(const fs::path& path, const EvaluationData& data, const Features& features,
@@ -135,9 +151,11 @@ class LinearEvaluation {
       Summary summary = summarize(values);
       // Student's t knows nothing of an accuracy's bounds.
       for (double& bound : summary.ci95) bound = std::clamp(bound, 0.0, 1.0);
-      result["top1"] = summary.mean;
-      result["deviation"] = summary.deviation;
+      // One draw says nothing of the spread between draws: its own interval stands.
+      if (values.size() == 1) summary.ci95 = draws[0]["ci95"].get<std::array<double, 2>>();
+      result.update(mean_of(draws));
       result["ci95"] = summary.ci95;
+      if (values.size() > 1) result["deviation"] = summary.deviation;
       result["draws"] = std::move(draws);
       log_info("top-1 over {} draws: {} deviation {:.1f}", options_.seeds,
                percent_interval(summary.mean, summary.ci95[0], summary.ci95[1]), 100 * summary.deviation);

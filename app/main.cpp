@@ -52,6 +52,7 @@ void run_program(int argc, char** argv) {
   }
   if (!action) throw Error(ErrorKind::usage, "clr: expected a command, got none; see clr --help");
   action();
+  if (!std::cout.flush()) throw Error(ErrorKind::output, "standard output: cannot be written");
 }
 
 }  // namespace

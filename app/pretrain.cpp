@@ -42,6 +42,11 @@ RunConfig read_config(const PretrainOptions& options, const c10::Device& device)
     const fs::path path = fs::path(options.out) / "config.json";
     const Json stored = parse_json(read_file(path, ErrorKind::checkpoint), path.string());
     Json given = dump_value(config);
+    // A seed that nobody names now is the one that the run was started with.
+    const auto train = document.value.find("train");
+    if (train == document.value.end() || !train->contains("seed")) {
+      given["train"]["seed"] = stored.value(Json::json_pointer("/train/seed"), std::int64_t{0});
+    }
     check_resumed_config(stored, given, document.place());
     document.merge(given, options.config);
     config = read_run_config(document);

@@ -65,7 +65,7 @@ if [ -n "${CLR_CACHE:-}" ]; then
 elif [ -n "${XDG_CACHE_HOME:-}" ]; then
   cache=$XDG_CACHE_HOME/clr
 else
-  cache=${HOME:-/root}/.cache/clr
+  cache=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}/.cache/clr
 fi
 case $cache in /*) ;; *) cache=$PWD/$cache ;; esac
 readonly cache

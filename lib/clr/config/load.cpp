@@ -62,7 +62,7 @@ void load_into(ConfigDocument& document, const fs::path& path, std::vector<fs::p
   if (const auto extends = json.find("extends"); extends != json.end()) {
     const Place place = Place(path.string()) / "extends";
     if (!extends->is_string()) place.fail("expected a path, got " + show(*extends));
-    const fs::path base = path.parent_path() / extends->get<std::string>();
+    const fs::path base = (path.parent_path() / extends->get<std::string>()).lexically_normal();
     if (!fs::exists(base, ignored)) place.fail("no such file: " + base.string());
     chain.push_back(canonical);
     load_into(document, base, chain);

@@ -53,8 +53,6 @@ void add_log_file(const std::filesystem::path& path) {
   }
 }
 
-void close_log_file() { the_log().file.reset(); }
-
 void log_line(LogLevel level, const std::string& text) {
   Log& log = the_log();
   if (log.file) log.file->log(spdlog_level(level), text);

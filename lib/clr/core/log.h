@@ -18,9 +18,6 @@ void set_log_level(LogLevel level);
 /// Throws:  Error{output} naming the file.
 void add_log_file(const std::filesystem::path& path);
 
-/// Closes the file of add_log_file().
-void close_log_file();
-
 void log_line(LogLevel level, const std::string& text);
 
 template <class... Args>

@@ -31,7 +31,7 @@ KnnMonitor::KnnMonitor(const RunConfig& config, std::shared_ptr<const Dataset> d
       device_(device),
       loader_threads_(loader_threads) {}
 
-double KnnMonitor::top1(Encoder& encoder) {
+std::optional<double> KnnMonitor::top1(Encoder& encoder) {
   const bool bfloat16 = config_.train.precision == Precision::bfloat16;
   LoaderOptions options;
   options.batch_size = std::min<std::int64_t>(256, slice_->size());
@@ -49,6 +49,7 @@ double KnnMonitor::top1(Encoder& encoder) {
     return encoder.forward({pixels});
   });
   encoder.train();
+  if (features.values.size(0) < 2) return std::nullopt;
   return knn_leave_one_out(features.values, features.labels, classes_, kNeighbours,
                            KnnWeighting::majority, 0.1);
 }

@@ -20,8 +20,9 @@ class KnnMonitor {
   KnnMonitor(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
              const torch::Device& device, int loader_threads);
 
-  /// Accuracy as a fraction. The encoder is put into eval mode and back.
-  double top1(Encoder& encoder);
+  /// Accuracy as a fraction; nothing when fewer than two images of the slice can be read. The encoder is
+  /// put into eval mode and back.
+  std::optional<double> top1(Encoder& encoder);
 
   std::int64_t images() const { return slice_->size(); }
 

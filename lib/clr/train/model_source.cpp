@@ -134,18 +134,7 @@ FeatureModel build_model(const ModelSource& source, const Component<Encoder>& en
     model.projector = std::make_shared<MlpHead>(model.encoder->feature_dim(), *source.projector);
   }
   if (!source.random) {
-    const bool prefixed =
-        std::any_of(source.weights.tensors.begin(), source.weights.tensors.end(),
-                    [](const auto& item) { return item.first.starts_with("encoder."); });
-    if (prefixed) {
-      load_tensors(*model.encoder, source.weights, "encoder.", source.name);
-    } else {
-      SafeTensors bare;
-      for (const auto& item : source.weights.tensors) {
-        if (!item.first.starts_with("fc.")) bare.tensors.push_back(item);
-      }
-      load_tensors(*model.encoder, bare, "", source.name);
-    }
+    load_encoder(*model.encoder, source.weights, source.name);
     if (model.projector) load_tensors(*model.projector, source.weights, "projector.", source.name);
   }
   model.encoder->eval();

@@ -35,7 +35,12 @@ void validate(const RunConfig& config, const Place& root) {
 
 }  // namespace
 
-bool is_run_config(const ConfigDocument& document) { return document.value.contains("method"); }
+bool is_run_config(const ConfigDocument& document) {
+  for (const char* key : {"method", "projector", "optimizer", "schedule"}) {
+    if (document.value.contains(key)) return true;
+  }
+  return !document.value.contains("probe") && !document.value.contains("knn");
+}
 
 RunConfig read_run_config(const ConfigDocument& document) {
   RunConfig config;

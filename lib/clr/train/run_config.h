@@ -96,7 +96,7 @@ struct RunConfig {
 /// Throws:  Error{config} with source and pointer.
 RunConfig read_run_config(const ConfigDocument& document);
 
-/// Whether a document describes a training run (it names a method) rather than an evaluation.
+/// Whether a document describes a training run rather than an evaluation (which has `probe` or `knn`).
 bool is_run_config(const ConfigDocument& document);
 
 /// The transform that a run's encoder is judged with: for the cifar stem and small images the training size itself, else

@@ -135,23 +135,11 @@ class Trainer::Loop {
   }
 
  private:
-  /// A whole model file, or an encoder alone (with or without the `encoder.` prefix).
+  /// A whole model file, or an encoder alone.
   void load_initial_weights() {
     const SafeTensors content = read_safetensors(options_.init);
-    const auto has = [&content](const std::string& prefix) {
-      return std::any_of(content.tensors.begin(), content.tensors.end(),
-                         [&](const auto& item) { return item.first.starts_with(prefix); });
-    };
-    if (!has("encoder.")) {
-      SafeTensors encoder;
-      for (const auto& item : content.tensors) {
-        if (!item.first.starts_with("fc.")) encoder.tensors.push_back(item);
-      }
-      load_tensors(method_->encoder(), encoder, "", options_.init);
-    } else {
-      load_tensors(method_->encoder(), content, "encoder.", options_.init);
-    }
-    if (method_->projector() != nullptr && has("projector.")) {
+    load_encoder(method_->encoder(), content, options_.init);
+    if (method_->projector() != nullptr && has_prefix(content, "projector.")) {
       load_tensors(*method_->projector(), content, "projector.", options_.init);
     }
   }
@@ -204,12 +192,13 @@ class Trainer::Loop {
     StepOutput output = method_->loss(embeddings, batch, context);
     optimizer_->zero_grad();
     output.loss.backward();
-    double gradient_norm = 0.0;
-    if (log_row || config_.train.gradient_clip > 0) gradient_norm = limit_gradient();
+    const torch::Tensor gradient_norm = limit_gradient();
     optimizer_->step(rate, base_rate_);
     method_->after_step(embeddings, batch, context);
 
     output.metrics.insert(output.metrics.begin(), {"loss", output.loss.detach()});
+    output.metrics.emplace_back("gradient_norm", gradient_norm);
+    output.metrics.emplace_back("learning_rate", torch::tensor(rate, torch::kFloat64));
     for (const auto& [name, value] : output.metrics) {
       auto& sum = state_.epoch_sums[name];
       const torch::Tensor addend = value.to(torch::kFloat64);
@@ -222,29 +211,42 @@ class Trainer::Loop {
     ++state_.step_in_epoch;
     const Throughput step{batch.size(), seconds_since(start), waited};
     since_row_.add(step);
+    this_epoch_.add(step);
     overall_.add(step);
-    if (log_row) write_step_row(output, rate, gradient_norm);
+    if (log_row) write_step_row(output);
+  }
+
+  [[noreturn]] void diverged(const std::string& what) const {
+    throw Error(ErrorKind::diverged,
+                fmt::format("{}: {}; lower optimizer.learning_rate or lengthen schedule.warmup_epochs; "
+                            "the newest checkpoint is from before",
+                            options_.out.string(), what));
   }
 
   void check_finite(const torch::Tensor& loss, std::int64_t step) {
     last_loss_ = loss.item<double>();
-    if (std::isfinite(last_loss_)) return;
-    throw Error(ErrorKind::diverged,
-                fmt::format("{}: the loss of step {} (epoch {}) is {}; lower optimizer.learning_rate or "
-                            "lengthen schedule.warmup_epochs; the newest checkpoint is from before",
-                            options_.out.string(), step, state_.epoch, last_loss_));
+    if (!std::isfinite(last_loss_)) {
+      diverged(fmt::format("the loss of step {} (epoch {}) is {}", step, state_.epoch, last_loss_));
+    }
   }
 
-  /// The norm of all gradients, before clipping.
-  double limit_gradient() {
+  /// Before anything is saved: a loss that was not looked at, or a last update, may have gone wrong.
+  void check_weights() const {
+    if (!torch::stack(at::_foreach_norm(parameters_)).isfinite().all().item<bool>()) {
+      diverged(fmt::format("weights are not finite after step {}", state_.step));
+    }
+  }
+
+  /// Clips the gradients if wanted and returns their norm before that, on the device.
+  torch::Tensor limit_gradient() {
     std::vector<torch::Tensor> gradients;
     for (const auto& parameter : parameters_) {
       if (parameter.grad().defined()) gradients.push_back(parameter.grad());
     }
-    if (gradients.empty()) return 0.0;
-    const double norm = torch::stack(at::_foreach_norm(gradients)).norm().item<double>();
-    if (config_.train.gradient_clip > 0 && norm > config_.train.gradient_clip) {
-      at::_foreach_mul_(gradients, config_.train.gradient_clip / (norm + 1e-6));
+    if (gradients.empty()) return torch::zeros({});
+    const torch::Tensor norm = torch::stack(at::_foreach_norm(gradients)).norm();
+    if (config_.train.gradient_clip > 0) {
+      at::_foreach_mul_(gradients, (config_.train.gradient_clip / (norm + 1e-6)).clamp_max(1.0));
     }
     return norm;
   }
@@ -260,11 +262,9 @@ class Trainer::Loop {
     return {{"kind", kind}, {"time", unix_time()}, {"step", state_.step}, {"epoch", state_.epoch}};
   }
 
-  void write_step_row(const StepOutput& output, double rate, double gradient_norm) {
+  void write_step_row(const StepOutput& output) {
     Json json = row("step");
     for (const auto& [name, value] : output.metrics) json[name] = value.item<double>();
-    json["learning_rate"] = rate;
-    json["gradient_norm"] = gradient_norm;
     json["images_per_s"] = since_row_.images_per_s();
     json["data_wait"] = since_row_.data_wait();
     metrics_->write(json);
@@ -277,14 +277,18 @@ class Trainer::Loop {
       json[name] = sum.item<double>() / static_cast<double>(steps_per_epoch_);
     }
     state_.last_epoch_loss = json["loss"].get<double>();
-    json["images_per_s"] = overall_.images_per_s();
-    json["data_wait"] = overall_.data_wait();
+    if (!std::isfinite(state_.last_epoch_loss)) diverged(fmt::format("the mean loss of epoch {} is not finite", state_.epoch));
+    json["images_per_s"] = this_epoch_.images_per_s();
+    json["data_wait"] = this_epoch_.data_wait();
+    this_epoch_ = {};
     if (!bad_.images().empty()) json["bad_images"] = bad_.images().size();
     const bool last = state_.step == total_steps_;
     const std::int64_t epochs_done = state_.epoch + 1;
     knn_top1_.reset();
     if (monitor_ && (last || epochs_done % config_.train.knn_every_epochs == 0)) {
       knn_top1_ = monitor_->top1(method_->encoder());
+    }
+    if (knn_top1_) {
       json["knn_top1"] = *knn_top1_;
       json["knn_images"] = monitor_->images();
     }
@@ -299,6 +303,7 @@ class Trainer::Loop {
   }
 
   void save() {
+    check_weights();
     state_.metrics_bytes = metrics_->sync();
     state_.bad = bad_.images();
     if (!state_.bad.empty()) write_bad_list();
@@ -336,6 +341,7 @@ class Trainer::Loop {
   std::unique_ptr<MetricsLog> metrics_;
   TrainingState state_;
   Throughput since_row_;
+  Throughput this_epoch_;
   Throughput overall_;
   double last_loss_ = 0.0;
   std::optional<double> knn_top1_;

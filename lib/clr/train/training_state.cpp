@@ -4,6 +4,7 @@
 #include <ATen/Context.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 namespace clr {
@@ -61,6 +62,23 @@ void load_tensors(torch::nn::Module& module, const SafeTensors& content, const s
                               where, name, shape_text(tensor.sizes())));
     }
   }
+}
+
+bool has_prefix(const SafeTensors& content, const std::string& prefix) {
+  return std::any_of(content.tensors.begin(), content.tensors.end(),
+                     [&prefix](const auto& item) { return item.first.starts_with(prefix); });
+}
+
+void load_encoder(torch::nn::Module& encoder, const SafeTensors& content, const std::string& where) {
+  if (has_prefix(content, "encoder.")) {
+    load_tensors(encoder, content, "encoder.", where);
+    return;
+  }
+  SafeTensors bare;
+  for (const auto& item : content.tensors) {
+    if (!item.first.starts_with("fc.")) bare.tensors.push_back(item);
+  }
+  load_tensors(encoder, bare, "", where);
 }
 
 Checkpoint make_checkpoint(const Method& method, const Optimizer& optimizer,
