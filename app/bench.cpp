@@ -33,7 +33,8 @@ struct BenchTrainOptions {
   ComputeOptions compute;
 };
 
-/// Pictures of noise, so that a speed can be measured without data (decoding is then left out of it).
+/// Pictures of noise, so that a speed can be measured without data (decoding is then left out of
+/// it).
 class NoiseDataset : public Dataset {
  public:
   NoiseDataset(std::int64_t size, Size image) : size_(size), image_(image) {}
@@ -41,7 +42,8 @@ class NoiseDataset : public Dataset {
   std::int64_t size() const override { return size_; }
   Record get(std::int64_t index) const override {
     Image image{image_.width, image_.height, {}};
-    image.pixels.resize(static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) * 3);
+    image.pixels.resize(static_cast<std::size_t>(image.width) *
+                        static_cast<std::size_t>(image.height) * 3);
     std::uint32_t state = static_cast<std::uint32_t>(index) * 2654435761U + 1U;
     for (auto& value : image.pixels) {
       state = state * 1664525U + 1013904223U;
@@ -128,7 +130,8 @@ void measure(Form& form, const std::shared_ptr<const Dataset>& dataset, const c1
 
 std::string median_and_spread(const std::vector<double>& values, int digits) {
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  return fmt::format("{:.{}f} [{:.{}f}, {:.{}f}]", median(values), digits, *low, digits, *high, digits);
+  return fmt::format("{:.{}f} [{:.{}f}, {:.{}f}]", median(values), digits, *low, digits, *high,
+                     digits);
 }
 
 Json form_json(const Form& form) {
@@ -157,7 +160,8 @@ void run(const BenchTrainOptions& options) {
   } else {
     dataset = open_dataset(options.data, config.data);
   }
-  if (const std::int64_t wanted = options.steps * config.train.batch_size; wanted < dataset->size()) {
+  if (const std::int64_t wanted = options.steps * config.train.batch_size;
+      wanted < dataset->size()) {
     std::vector<std::int64_t> first(static_cast<std::size_t>(wanted));
     std::iota(first.begin(), first.end(), std::int64_t{0});
     dataset = make_subset(dataset, first);
@@ -214,9 +218,11 @@ void add_bench_command(CLI::App& program, Action& action) {
   auto options = std::make_shared<BenchTrainOptions>();
   CLI::App* bench = program.add_subcommand("bench", "measure speed, after checking correctness");
   bench->require_subcommand(1);
-  CLI::App* command = bench->add_subcommand("train", "training steps, against float32 in the plain layout");
+  CLI::App* command =
+      bench->add_subcommand("train", "training steps, against float32 in the plain layout");
   command->add_option("--config", options->config, "configuration file or preset")->required();
-  command->add_option("--data", options->data, "images (default: noise of the views' size, not decoded)");
+  command->add_option("--data", options->data,
+                      "images (default: noise of the views' size, not decoded)");
   command->add_option("--steps", options->steps, "training steps of a run")
       ->check(CLI::Range(8, 1'000'000))
       ->capture_default_str();

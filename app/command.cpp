@@ -27,8 +27,10 @@ int ComputeOptions::loader_threads(bool with_gpu) const {
 }
 
 void add_log_options(CLI::App& command) {
-  command.add_flag_callback("-q,--quiet", [] { set_log_level(LogLevel::quiet); }, "only errors");
-  command.add_flag_callback("-v,--verbose", [] { set_log_level(LogLevel::debug); }, "more detail");
+  command.add_flag_callback(
+      "-q,--quiet", [] { set_log_level(LogLevel::quiet); }, "only errors");
+  command.add_flag_callback(
+      "-v,--verbose", [] { set_log_level(LogLevel::debug); }, "more detail");
   command.add_option_function<std::string>(
       "--log-level",
       [](const std::string& name) {
@@ -38,7 +40,8 @@ void add_log_options(CLI::App& command) {
                                                                {"quiet", LogLevel::quiet}};
         const auto found = levels.find(name);
         if (found == levels.end()) {
-          throw CLI::ValidationError("--log-level", "expected debug, info, warning or quiet, got " + name);
+          throw CLI::ValidationError("--log-level",
+                                     "expected debug, info, warning or quiet, got " + name);
         }
         set_log_level(found->second);
       },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each subcommand is one file: its options, then what it does. It adds itself to the program and, when it was
-// chosen, leaves what is to be run in `action`.
+// Each subcommand is one file: its options, then what it does. It adds itself to the program and,
+// when it was chosen, leaves what is to be run in `action`.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -38,7 +38,8 @@ void add_log_options(CLI::App& command);
 /// Prints a command's result as one JSON object on standard output.
 void print_json(const Json& result);
 
-/// Prints an aligned table on standard error; the first row is the heading, numbers are right-aligned.
+/// Prints an aligned table on standard error; the first row is the heading, numbers are
+/// right-aligned.
 void print_table(const std::vector<std::vector<std::string>>& rows);
 
 /// Prints names and their values, both left-aligned.

@@ -47,16 +47,19 @@ void run(const ConfigOptions& options) {
     if (options.json) {
       Json list = Json::array();
       for (const Preset& preset : presets) {
-        list.push_back({{"command", preset.command}, {"name", preset.name}, {"path", preset.path.string()}});
+        list.push_back(
+            {{"command", preset.command}, {"name", preset.name}, {"path", preset.path.string()}});
       }
       print_json({{"presets", std::move(list)}});
       return;
     }
     if (presets.empty()) {
-      throw Error(ErrorKind::config, "no presets found; set CLR_CONFIGS to the folder that holds pretrain/");
+      throw Error(ErrorKind::config,
+                  "no presets found; set CLR_CONFIGS to the folder that holds pretrain/");
     }
     for (const Preset& preset : presets) {
-      std::cout << fmt::format("{:<12} {:<32} {}\n", preset.command, preset.name, preset.path.string());
+      std::cout << fmt::format("{:<12} {:<32} {}\n", preset.command, preset.name,
+                               preset.path.string());
     }
   } else if (!options.dump.empty()) {
     std::cout << dump_text(resolve(options.dump, options.sets), 2) << std::endl;
@@ -77,7 +80,8 @@ void add_config_command(CLI::App& program, Action& action) {
   CLI::App* command = program.add_subcommand("config", "check, show and list configurations");
   auto* one = command->add_option_group("one of");
   one->add_option("--check", options->check, "check a file or preset");
-  one->add_option("--dump", options->dump, "print a file or preset resolved: extends and --set applied");
+  one->add_option("--dump", options->dump,
+                  "print a file or preset resolved: extends and --set applied");
   one->add_flag("--schema", options->schema, "print the JSON Schema of all configurations");
   one->add_flag("--markdown", options->markdown, "print docs/config.md");
   one->add_flag("--list", options->list, "list the presets");

@@ -59,7 +59,8 @@ void write_tensors(const fs::path& path, const Dataset& dataset, const Features&
                    const FeatureExtractor& extractor) {
   Json names = Json::array();
   const auto* indices = features.indices.const_data_ptr<std::int64_t>();
-  for (std::int64_t i = 0; i < features.indices.size(0); ++i) names.push_back(dataset.name(indices[i]));
+  for (std::int64_t i = 0; i < features.indices.size(0); ++i)
+    names.push_back(dataset.name(indices[i]));
   SafeTensors content;
   content.tensors = {{"features", features.values}, {"labels", features.labels}};
   content.metadata = {{"clr.names", dump_text(names)},
@@ -73,7 +74,8 @@ void run(const EmbedOptions& options) {
   const fs::path output = options.output;
   const std::string kind = output.extension().string();
   if (kind != ".npy" && kind != ".csv" && kind != ".safetensors") {
-    throw Error(ErrorKind::usage, "--output " + options.output + ": expected a name that ends in .npy, .csv or .safetensors");
+    throw Error(ErrorKind::usage, "--output " + options.output +
+                                      ": expected a name that ends in .npy, .csv or .safetensors");
   }
   const fs::path folder = output.has_parent_path() ? output.parent_path() : fs::path(".");
   std::error_code ignored;
@@ -82,7 +84,8 @@ void run(const EmbedOptions& options) {
   }
   make_output_folder(folder);
   const FeatureExtractor extractor(options.features);
-  const std::shared_ptr<const Dataset> dataset = open_dataset(options.data, extractor.config().data);
+  const std::shared_ptr<const Dataset> dataset =
+      open_dataset(options.data, extractor.config().data);
   extractor.log_assumptions();
   const Features features = extractor.extract(dataset, "embedding");
   if (kind == ".npy") {
@@ -94,7 +97,8 @@ void run(const EmbedOptions& options) {
   } else {
     write_tensors(output, *dataset, features, extractor);
   }
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   log_info("{} images, {} features each, in {}: {}", format_count(features.values.size(0)),
            features.values.size(1), format_duration(seconds), options.output);
   if (options.json) {
@@ -113,8 +117,11 @@ void add_embed_command(CLI::App& program, Action& action) {
   auto options = std::make_shared<EmbedOptions>();
   CLI::App* command = program.add_subcommand("embed", "write the features of images to a file");
   options->features.add_to(*command);
-  command->add_option("--data", options->data, "image folder, CIFAR folder or tar, or list file")->required();
-  command->add_option("--output", options->output, "FILE.npy (with FILE.index.csv), FILE.csv or FILE.safetensors")
+  command->add_option("--data", options->data, "image folder, CIFAR folder or tar, or list file")
+      ->required();
+  command
+      ->add_option("--output", options->output,
+                   "FILE.npy (with FILE.index.csv), FILE.csv or FILE.safetensors")
       ->required();
   command->add_flag("--json", options->json, "print the result as JSON on standard output");
   add_log_options(*command);

@@ -16,14 +16,16 @@ namespace {
 
 void require_labels(const Dataset& dataset, const std::string& path) {
   if (!dataset.labelled()) {
-    throw Error(ErrorKind::data,
-                path + ": expected labelled images (a folder a class, or a list with labels), got none");
+    throw Error(
+        ErrorKind::data,
+        path + ": expected labelled images (a folder a class, or a list with labels), got none");
   }
 }
 
 std::vector<std::int64_t> labels_of(const Dataset& dataset) {
   std::vector<std::int64_t> labels(static_cast<std::size_t>(dataset.size()));
-  for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = dataset.label(static_cast<std::int64_t>(i));
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    labels[i] = dataset.label(static_cast<std::int64_t>(i));
   return labels;
 }
 
@@ -46,11 +48,14 @@ std::vector<std::int64_t> rows_of_list(const std::string& path, const Evaluation
     if (line.empty()) continue;
     const auto found = rows.find(line);
     if (found == rows.end()) {
-      throw Error(ErrorKind::data, fmt::format("{}:{}: no training image is named {}", path, number, line));
+      throw Error(ErrorKind::data,
+                  fmt::format("{}:{}: no training image is named {}", path, number, line));
     }
     if (found->second == kAmbiguous) {
-      throw Error(ErrorKind::data,
-                  fmt::format("{}:{}: several training images are named {}; give it with its folder", path, number, line));
+      throw Error(
+          ErrorKind::data,
+          fmt::format("{}:{}: several training images are named {}; give it with its folder", path,
+                      number, line));
     }
     chosen.insert(found->second);
   }
@@ -64,13 +69,17 @@ void EvaluationDataOptions::add_to(CLI::App& command) {
   command.add_option("--train", train, "labelled training images")->required();
   auto* split = command.add_option_group("judged on");
   split->add_option("--test", test, "labelled test images");
-  split->add_option("--holdout", holdout, "share of --train held out as the test set (stratified, by --seed)")
+  split
+      ->add_option("--holdout", holdout,
+                   "share of --train held out as the test set (stratified, by --seed)")
       ->check(CLI::Range(0.001, 0.9));
   split->require_option(1);
   auto* few = command.add_option_group("labels used");
-  few->add_option("--fraction", fraction, "share of each class's labels")->check(CLI::Range(1e-6, 1.0));
+  few->add_option("--fraction", fraction, "share of each class's labels")
+      ->check(CLI::Range(1e-6, 1.0));
   few->add_option("--per-class", per_class, "labels of each class")->check(CLI::Range(1, 1 << 30));
-  few->add_option("--label-list", label_list, "file with the names of the images whose labels are used");
+  few->add_option("--label-list", label_list,
+                  "file with the names of the images whose labels are used");
   few->require_option(0, 1);
 }
 
@@ -88,7 +97,8 @@ EvaluationData open_evaluation_data(const EvaluationDataOptions& options, const 
     const std::shared_ptr<const Dataset> all = data.train;
     const Split split = stratified_split(labels_of(*all), options.holdout, seed);
     if (split.second.empty()) {
-      throw Error(ErrorKind::data, options.train + ": expected classes of at least two images for --holdout");
+      throw Error(ErrorKind::data,
+                  options.train + ": expected classes of at least two images for --holdout");
     }
     for (const std::int64_t index : split.second) data.held_out_names.push_back(all->name(index));
     data.train = make_subset(all, split.first);

@@ -35,11 +35,13 @@ struct EvaluationData {
 
 /// Opens and checks both sets.
 ///
-/// `seed` draws the held-out part. Throws Error{data}: no labels, one class only, a test class that training lacks.
+/// `seed` draws the held-out part. Throws Error{data}: no labels, one class only, a test class that
+/// training lacks.
 EvaluationData open_evaluation_data(const EvaluationDataOptions& options, const DataConfig& config,
                                     std::uint64_t seed);
 
-/// Rows of the training set whose labels one draw may use: by --fraction, --per-class or --label-list, else all.
+/// Rows of the training set whose labels one draw may use: by --fraction, --per-class or
+/// --label-list, else all.
 std::vector<std::int64_t> labelled_rows(const EvaluationDataOptions& options,
                                         const EvaluationData& data, std::uint64_t seed);
 

@@ -15,7 +15,8 @@
 namespace clr {
 namespace {
 
-/// With `random` --config is the training configuration that names the architecture, else an evaluation's.
+/// With `random` --config is the training configuration that names the architecture, else an
+/// evaluation's.
 std::optional<ConfigDocument> architecture_config(const FeatureOptions& options) {
   if (options.checkpoint != "random" || options.config.empty()) return std::nullopt;
   return load_config(options.config, "pretrain");
@@ -40,9 +41,11 @@ EvalConfig read_config(const FeatureOptions& options, const ModelSource& source)
 }  // namespace
 
 void FeatureOptions::add_to(CLI::App& command) {
-  command.add_option("--checkpoint", checkpoint,
-                     "run folder, checkpoint folder, .safetensors file, random (with a training --config) "
-                     "or random:RUN")
+  command
+      .add_option(
+          "--checkpoint", checkpoint,
+          "run folder, checkpoint folder, .safetensors file, random (with a training --config) "
+          "or random:RUN")
       ->required();
   command.add_option("--config", config, "configuration file or preset of the evaluation");
   command.add_option("--set", sets, "key.path=value over the configuration, repeatable")
@@ -67,11 +70,14 @@ FeatureExtractor::FeatureExtractor(const FeatureOptions& options)
   if (compute.precision == Precision::automatic) {
     compute.precision = fast_bfloat16(device_) ? Precision::bfloat16 : Precision::float32;
   }
-  if (compute.compute_threads == 0) compute.compute_threads = std::max(1U, std::thread::hardware_concurrency());
-  if (compute.memory_format == MemoryFormat::automatic) compute.memory_format = MemoryFormat::channels_last;
+  if (compute.compute_threads == 0)
+    compute.compute_threads = std::max(1U, std::thread::hardware_concurrency());
+  if (compute.memory_format == MemoryFormat::automatic)
+    compute.memory_format = MemoryFormat::channels_last;
   model_ = build_model(source_, config_.encoder, static_cast<std::uint64_t>(options.seed));
   if (layer_ == FeatureLayer::projection && !model_.projector) {
-    throw Error(ErrorKind::checkpoint, source_.name + ": --layer projection: expected a projection head, got none");
+    throw Error(ErrorKind::checkpoint,
+                source_.name + ": --layer projection: expected a projection head, got none");
   }
   const bool channels_last = compute.memory_format == MemoryFormat::channels_last;
   place_module(*model_.encoder, device_, channels_last);
@@ -87,8 +93,9 @@ Features FeatureExtractor::extract(std::shared_ptr<const Dataset> dataset,
   LoaderOptions options;
   options.batch_size = std::min(config_.train.batch_size, dataset->size());
   options.threads = loader_threads_;
-  options.layout = config_.train.memory_format == MemoryFormat::channels_last ? PixelLayout::interleaved
-                                                                               : PixelLayout::planar;
+  options.layout = config_.train.memory_format == MemoryFormat::channels_last
+                       ? PixelLayout::interleaved
+                       : PixelLayout::planar;
   options.pinned = device_.is_cuda();
   options.data = config_.data;
   // One pass: nothing that is kept would be read again.
@@ -101,16 +108,19 @@ Features FeatureExtractor::extract(std::shared_ptr<const Dataset> dataset,
   Features features = extract_features(
       *loader, *dataset, device_,
       [this](const torch::Tensor& pixels) {
-        const BFloat16Autocast autocast(device_.type(), config_.train.precision == Precision::bfloat16);
+        const BFloat16Autocast autocast(device_.type(),
+                                        config_.train.precision == Precision::bfloat16);
         const torch::Tensor h = model_.encoder->forward({pixels});
         return layer_ == FeatureLayer::feature ? h : model_.projector->forward(h);
       },
       [&progress](std::int64_t done) { progress.update(done); });
   progress.finish();
-  for (const BadImage& image : features.bad) log_warning("{}: {}; left out", image.name, image.reason);
+  for (const BadImage& image : features.bad)
+    log_warning("{}: {}; left out", image.name, image.reason);
   BadImages(dataset->size(), config_.data.max_bad).add(features.bad);
   if (features.values.size(0) == 0) {
-    throw Error(ErrorKind::data, fmt::format("{}: expected readable images, got none", dataset->name(0)));
+    throw Error(ErrorKind::data,
+                fmt::format("{}: expected readable images, got none", dataset->name(0)));
   }
   return features;
 }

@@ -59,7 +59,8 @@ torch::Tensor rows_of(const Features& features, const std::vector<std::int64_t>&
 Json knn_json(const std::vector<KnnResult>& results) {
   Json list = Json::array();
   for (const KnnResult& result : results) {
-    list.push_back({{"k", result.k}, {"weighting", to_string(result.weighting)}, {"top1", result.top1}});
+    list.push_back(
+        {{"k", result.k}, {"weighting", to_string(result.weighting)}, {"top1", result.top1}});
   }
   return list;
 }
@@ -67,14 +68,18 @@ Json knn_json(const std::vector<KnnResult>& results) {
 /// What all draws have, averaged: accuracies and numbers of images.
 Json mean_of(const Json& draws) {
   const auto count = static_cast<double>(draws.size());
-  Json mean = {{"top1", 0.0}, {"top5", 0.0}, {"knn", draws[0]["knn"]}, {"train_images", draws[0]["train_images"]}};
+  Json mean = {{"top1", 0.0},
+               {"top5", 0.0},
+               {"knn", draws[0]["knn"]},
+               {"train_images", draws[0]["train_images"]}};
   for (Json& entry : mean["knn"]) entry["top1"] = 0.0;
   const auto add = [count](Json& sum, const Json& value) {
     sum = sum.get<double>() + value.get<double>() / count;
   };
   for (const Json& draw : draws) {
     for (const char* key : {"top1", "top5"}) add(mean[key], draw[key]);
-    for (std::size_t i = 0; i < mean["knn"].size(); ++i) add(mean["knn"][i]["top1"], draw["knn"][i]["top1"]);
+    for (std::size_t i = 0; i < mean["knn"].size(); ++i)
+      add(mean["knn"][i]["top1"], draw["knn"][i]["top1"]);
   }
   return mean;
 }
@@ -89,11 +94,12 @@ void write_predictions(const fs::path& path, const EvaluationData& data, const F
     const auto name_of = [&](const torch::Tensor& numbers) {
       return csv_field(data.classes[static_cast<std::size_t>(numbers[i].item<std::int64_t>())]);
     };
-    text += csv_field(data.test->name(features.indices[i].item<std::int64_t>())) + "," + name_of(labels) +
-            "," + name_of(predicted);
+    text += csv_field(data.test->name(features.indices[i].item<std::int64_t>())) + "," +
+            name_of(labels) + "," + name_of(predicted);
     const torch::Tensor row = probabilities[i];
     const float* values = row.const_data_ptr<float>();
-    for (std::int64_t c = 0; c < probabilities.size(1); ++c) text += fmt::format(",{:.6g}", values[c]);
+    for (std::int64_t c = 0; c < probabilities.size(1); ++c)
+      text += fmt::format(",{:.6g}", values[c]);
     text += "\n";
   }
   write_file_durably(path, text);
@@ -111,8 +117,9 @@ class LinearEvaluation {
     const auto start = std::chrono::steady_clock::now();
     const fs::path out = output_folder();
     if (holds_training(out)) {
-      throw Error(ErrorKind::usage,
-                  out.string() + ": holds a training run; choose another --out (default: RUN/linear_eval)");
+      throw Error(
+          ErrorKind::usage,
+          out.string() + ": holds a training run; choose another --out (default: RUN/linear_eval)");
     }
     make_output_folder(out);
     add_log_file(out / "log.txt");
@@ -130,12 +137,9 @@ class LinearEvaluation {
     test_.features = extractor_.extract(data_.test, "test features");
     test_.labels = labels_of(test_.features, data_.test_labels);
 
-    Json result = {{"protocol", options_.protocol},
-                   {"checkpoint", extractor_.source().name},
-                   {"layer", options_.features.layer},
-                   {"features", train_.features.values.size(1)},
-                   {"classes", data_.classes.size()},
-                   {"test_images", test_.labels.size(0)}};
+    Json result = {{"protocol", options_.protocol},    {"checkpoint", extractor_.source().name},
+                   {"layer", options_.features.layer}, {"features", train_.features.values.size(1)},
+                   {"classes", data_.classes.size()},  {"test_images", test_.labels.size(0)}};
     const auto first_seed = static_cast<std::uint64_t>(options_.features.seed);
     if (options_.seeds > 0) {
       std::vector<double> values;
@@ -158,7 +162,8 @@ class LinearEvaluation {
       if (values.size() > 1) result["deviation"] = summary.deviation;
       result["draws"] = std::move(draws);
       log_info("top-1 over {} draws: {} deviation {:.1f}", options_.seeds,
-               percent_interval(summary.mean, summary.ci95[0], summary.ci95[1]), 100 * summary.deviation);
+               percent_interval(summary.mean, summary.ci95[0], summary.ci95[1]),
+               100 * summary.deviation);
     } else {
       result.update(one_draw(out, first_seed));
     }
@@ -191,18 +196,19 @@ class LinearEvaluation {
 
     const ProbeFit fit = fit_linear_probe(features, labels, classes, config.probe, seed);
     if (!fit.converged) {
-      log_warning("the linear classifier had not converged after {} iterations; raise probe.max_iterations",
-                  fit.iterations);
+      log_warning(
+          "the linear classifier had not converged after {} iterations; raise probe.max_iterations",
+          fit.iterations);
     }
     const torch::Tensor probabilities = predict_probabilities(fit.head, test_.features.values);
     const double top1 = top_k_accuracy(probabilities, test_.labels, 1);
     const std::int64_t total = test_.labels.size(0);
-    const auto interval =
-        wilson_interval(std::llround(top1 * static_cast<double>(total)), total);
+    const auto interval = wilson_interval(std::llround(top1 * static_cast<double>(total)), total);
     const auto knn =
         knn_grid(features, labels, test_.features.values, test_.labels, classes, config.knn);
 
-    write_predictions(folder / "predictions.csv", data_, test_.features, test_.labels, probabilities);
+    write_predictions(folder / "predictions.csv", data_, test_.features, test_.labels,
+                      probabilities);
     SafeTensors head;
     head.tensors = {{"weight", fit.head.weight}, {"bias", fit.head.bias}};
     head.metadata = {{"clr.classes", dump_text(data_.classes)},
@@ -211,16 +217,17 @@ class LinearEvaluation {
     write_safetensors(folder / "head.safetensors", head);
 
     print_draw(top1, interval, fit, knn, rows.size(0));
-    Json result = {{"top1", top1},
-                   {"top5", top_k_accuracy(probabilities, test_.labels, std::min<std::int64_t>(5, classes))},
-                   {"ci95", interval},
-                   {"knn", knn_json(knn)},
-                   {"train_images", rows.size(0)},
-                   {"l2", fit.l2},
-                   {"objective", fit.objective},
-                   {"iterations", fit.iterations},
-                   {"converged", fit.converged},
-                   {"seed", seed}};
+    Json result = {
+        {"top1", top1},
+        {"top5", top_k_accuracy(probabilities, test_.labels, std::min<std::int64_t>(5, classes))},
+        {"ci95", interval},
+        {"knn", knn_json(knn)},
+        {"train_images", rows.size(0)},
+        {"l2", fit.l2},
+        {"objective", fit.objective},
+        {"iterations", fit.iterations},
+        {"converged", fit.converged},
+        {"seed", seed}};
     if (!fit.tried.empty()) {
       Json tried = Json::array();
       for (const auto& [l2, accuracy] : fit.tried) {
@@ -268,10 +275,13 @@ void add_linear_eval_command(CLI::App& program, Action& action) {
       "linear-eval", "judge frozen features: linear classifier and nearest neighbours");
   options->features.add_to(*command);
   options->data.add_to(*command);
-  command->add_option("--protocol", options->protocol, "lbfgs: logistic regression on cached features")
+  command
+      ->add_option("--protocol", options->protocol, "lbfgs: logistic regression on cached features")
       ->check(CLI::IsMember({"lbfgs"}))
       ->capture_default_str();
-  command->add_option("--seeds", options->seeds, "repeat with this many draws of labels; mean and deviation")
+  command
+      ->add_option("--seeds", options->seeds,
+                   "repeat with this many draws of labels; mean and deviation")
       ->check(CLI::Range(1, 1000));
   command->add_option("--out", options->out, "folder for the result (default: RUN/linear_eval)");
   command->add_flag("--json", options->json, "print the result as JSON on standard output");

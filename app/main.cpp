@@ -20,8 +20,10 @@ static_assert(TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR == 11,
               "clr is built against LibTorch 2.11: run scripts/setup.sh");
 
 std::string version_text() {
-  return fmt::format("clr {}\nLibTorch {}\nCUDA libraries: loaded when a CUDA device is asked for\ncompiler: g++ {}",
-                     CLR_VERSION, TORCH_VERSION, __VERSION__);
+  return fmt::format(
+      "clr {}\nLibTorch {}\nCUDA libraries: loaded when a CUDA device is asked for\ncompiler: g++ "
+      "{}",
+      CLR_VERSION, TORCH_VERSION, __VERSION__);
 }
 
 /// CLI11's messages may have several lines.
@@ -48,7 +50,8 @@ void run_program(int argc, char** argv) {
       at = at->get_subcommands().front();
       name += " " + at->get_name();
     }
-    throw Error(ErrorKind::usage, fmt::format("{}: {}; see {} --help", name, one_line(error.what()), name));
+    throw Error(ErrorKind::usage,
+                fmt::format("{}: {}; see {} --help", name, one_line(error.what()), name));
   }
   if (!action) throw Error(ErrorKind::usage, "clr: expected a command, got none; see clr --help");
   action();
@@ -59,8 +62,8 @@ void run_program(int argc, char** argv) {
 }  // namespace clr
 
 int main(int argc, char** argv) {
-  // Training frees and takes the same large blocks in every step. glibc would give each back to the system
-  // and fault its pages in again.
+  // Training frees and takes the same large blocks in every step. glibc would give each back to the
+  // system and fault its pages in again.
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 2047 << 20);
   mallopt(M_TOP_PAD, 64 << 20);

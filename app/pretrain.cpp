@@ -79,14 +79,20 @@ void print_plan(const Json& plan, const RunConfig& config) {
       {"images", format_count(plan["images"].get<std::int64_t>()) +
                      (classes > 0 ? fmt::format(" in {} classes", classes) : ", unlabelled")},
       {"steps", fmt::format("{} ({} epochs of {})", format_count(plan["steps"].get<std::int64_t>()),
-                            plan["epochs"].get<std::int64_t>(), plan["steps_per_epoch"].get<std::int64_t>())},
-      {"effective learning rate", fmt::format("{:.6g}", plan["effective_learning_rate"].get<double>())},
-      {"precision", plan["precision"].get<std::string>() + ", " + plan["memory_format"].get<std::string>()},
+                            plan["epochs"].get<std::int64_t>(),
+                            plan["steps_per_epoch"].get<std::int64_t>())},
+      {"effective learning rate",
+       fmt::format("{:.6g}", plan["effective_learning_rate"].get<double>())},
+      {"precision",
+       plan["precision"].get<std::string>() + ", " + plan["memory_format"].get<std::string>()},
       {"device", plan["device"].get<std::string>()}};
   if (plan.contains("parameters")) {
-    rows.push_back({"parameters", fmt::format("{} (encoder {})", format_count(plan["parameters"].get<std::int64_t>()),
-                                              format_count(plan["encoder_parameters"].get<std::int64_t>()))});
-    rows.push_back({"estimated peak memory", format_bytes(plan["estimated_peak_memory_bytes"].get<double>())});
+    rows.push_back(
+        {"parameters",
+         fmt::format("{} (encoder {})", format_count(plan["parameters"].get<std::int64_t>()),
+                     format_count(plan["encoder_parameters"].get<std::int64_t>()))});
+    rows.push_back(
+        {"estimated peak memory", format_bytes(plan["estimated_peak_memory_bytes"].get<double>())});
   }
   rows.push_back({"output", plan["out"].get<std::string>()});
   print_facts(rows);
@@ -96,7 +102,8 @@ void print_plan(const Json& plan, const RunConfig& config) {
 void try_output_folder(const fs::path& folder) {
   std::error_code ignored;
   std::vector<fs::path> made;
-  for (fs::path at = fs::absolute(folder); !fs::exists(at, ignored); at = at.parent_path()) made.push_back(at);
+  for (fs::path at = fs::absolute(folder); !fs::exists(at, ignored); at = at.parent_path())
+    made.push_back(at);
   make_output_folder(folder);
   for (const fs::path& at : made) fs::remove(at, ignored);
 }
@@ -106,11 +113,14 @@ void run(PretrainOptions options) {
     throw Error(ErrorKind::usage, "--resume: expected --out with the run to resume, got none");
   }
   if (options.resume && !options.init.empty()) {
-    throw Error(ErrorKind::usage, "--init: expected a new run, got --resume; leave one of them out");
+    throw Error(ErrorKind::usage,
+                "--init: expected a new run, got --resume; leave one of them out");
   }
   if (!options.out.empty() && !options.resume && holds_run(options.out)) {
-    throw Error(ErrorKind::usage,
-                options.out + ": already holds a run; add --resume to go on with it, or choose another --out");
+    throw Error(
+        ErrorKind::usage,
+        options.out +
+            ": already holds a run; add --resume to go on with it, or choose another --out");
   }
   const c10::Device device = resolve_device(options.compute.device);
   const RunConfig config = read_config(options, device);
@@ -128,7 +138,8 @@ void run(PretrainOptions options) {
     plan["estimated_peak_memory_bytes"] = estimate.peak_bytes;
     print_plan(plan, config);
     if (estimate.peak_bytes > estimate.available_bytes) {
-      log_warning("the machine has {} to give; lower train.batch_size", format_bytes(estimate.available_bytes));
+      log_warning("the machine has {} to give; lower train.batch_size",
+                  format_bytes(estimate.available_bytes));
     }
     if (options.json) print_json(plan);
     return;
@@ -147,12 +158,14 @@ void run(PretrainOptions options) {
   std::error_code ignored;
   if (trainer.finished() && fs::exists(result_path, ignored)) {
     log_info("{}: already finished", options.out);
-    if (options.json) print_json(parse_json(read_file(result_path, ErrorKind::checkpoint), result_path.string()));
+    if (options.json)
+      print_json(parse_json(read_file(result_path, ErrorKind::checkpoint), result_path.string()));
     return;
   }
   // Not before: what cannot be trained leaves no folder that looks like a run.
   add_log_file(fs::path(options.out) / "log.txt");
-  write_file_durably(fs::path(options.out) / "config.json", dump_text(dump_value(config), 2) + "\n");
+  write_file_durably(fs::path(options.out) / "config.json",
+                     dump_text(dump_value(config), 2) + "\n");
   print_plan(plan, config);
   const TrainResult result = trainer.run();
 
@@ -172,7 +185,8 @@ void run(PretrainOptions options) {
   log_info("done in {}", format_duration(result.seconds));
   std::vector<std::pair<std::string, std::string>> rows = {
       {"loss of the last epoch", fmt::format("{:.4f}", result.loss)},
-      {"images/s", fmt::format("{:.0f} (waiting for data {:.0f} %)", result.images_per_s, 100 * result.data_wait)},
+      {"images/s", fmt::format("{:.0f} (waiting for data {:.0f} %)", result.images_per_s,
+                               100 * result.data_wait)},
       {"peak memory", format_bytes(static_cast<double>(peak_resident_memory()))}};
   if (result.knn_top1) rows.push_back({"kNN on training images", percent(*result.knn_top1)});
   if (result.bad_images > 0) {
@@ -181,9 +195,11 @@ void run(PretrainOptions options) {
   rows.push_back({"checkpoint", result.checkpoint.string()});
   print_facts(rows);
   if (dataset->labelled()) {
-    log_info("next: clr linear-eval --checkpoint {} --train {} --test TEST_FOLDER", options.out, options.data);
+    log_info("next: clr linear-eval --checkpoint {} --train {} --test TEST_FOLDER", options.out,
+             options.data);
   } else {
-    log_info("next: clr embed --checkpoint {} --data {} --output features.npy", options.out, options.data);
+    log_info("next: clr embed --checkpoint {} --data {} --output features.npy", options.out,
+             options.data);
   }
   if (options.json) print_json(json);
 }
@@ -192,16 +208,20 @@ void run(PretrainOptions options) {
 
 void add_pretrain_command(CLI::App& program, Action& action) {
   auto options = std::make_shared<PretrainOptions>();
-  CLI::App* command = program.add_subcommand("pretrain", "train an encoder on images without labels");
+  CLI::App* command =
+      program.add_subcommand("pretrain", "train an encoder on images without labels");
   command->add_option("--config", options->config, "configuration file or preset")->required();
-  command->add_option("--data", options->data, "image folder, CIFAR folder or tar, or list file")->required();
+  command->add_option("--data", options->data, "image folder, CIFAR folder or tar, or list file")
+      ->required();
   command->add_option("--init", options->init, ".safetensors file with the weights to start from");
-  command->add_option("--out", options->out, "folder of the run (default: runs/pretrain-METHOD-TIME)");
+  command->add_option("--out", options->out,
+                      "folder of the run (default: runs/pretrain-METHOD-TIME)");
   command->add_option("--set", options->sets, "key.path=value over the configuration, repeatable")
       ->allow_extra_args(false);
   command->add_option("--seed", options->seed, "train.seed")->check(CLI::NonNegativeNumber);
   command->add_flag("--resume", options->resume, "go on with the run in --out");
-  command->add_flag("--dry-run", options->dry_run, "resolve and check everything, print the plan, stop");
+  command->add_flag("--dry-run", options->dry_run,
+                    "resolve and check everything, print the plan, stop");
   command->add_flag("--json", options->json, "print the result as JSON on standard output");
   options->compute.add_to(*command);
   add_log_options(*command);

@@ -66,8 +66,8 @@ CATCH_TEST_CASE("views depend on seed, index, view and epoch, and on nothing els
   const bool same = twin.sample(3, {4, 99, 0}, 1, image.size()) ==
                     augmenter.sample(3, {4, 0, 0}, 1, image.size());
   CATCH_CHECK(same);
-  const bool other_seed = twin.sample(4, {4, 0, 0}, 1, image.size()) ==
-                          augmenter.sample(3, {4, 0, 0}, 1, image.size());
+  const bool other_seed =
+      twin.sample(4, {4, 0, 0}, 1, image.size()) == augmenter.sample(3, {4, 0, 0}, 1, image.size());
   CATCH_CHECK_FALSE(other_seed);
 }
 

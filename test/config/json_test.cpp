@@ -51,7 +51,8 @@ std::string refusal(const std::string& text) {
 }
 
 CATCH_TEST_CASE("JSON is read strictly", "[config]") {
-  CATCH_CHECK(refusal(R"({"count": 1, "count": 2})") == "t.json: duplicate key \"count\"; keep one");
+  CATCH_CHECK(refusal(R"({"count": 1, "count": 2})") ==
+              "t.json: duplicate key \"count\"; keep one");
   CATCH_CHECK(refusal(std::string(100, '[') + std::string(100, ']')) ==
               "t.json: expected at most 64 nested levels, got more");
   CATCH_CHECK(refusal("{\"count\": }").starts_with("t.json:1:"));
@@ -62,31 +63,40 @@ CATCH_TEST_CASE("JSON is read strictly", "[config]") {
 }
 
 CATCH_TEST_CASE("Every kind of wrong value is refused with its place", "[config]") {
-  CATCH_CHECK(refusal(R"({"count": 1.9})") == "t.json: /count: expected an integer in [1, 10], got 1.9");
-  CATCH_CHECK(refusal(R"({"count": 3.0})") == "t.json: /count: expected an integer in [1, 10], got 3.0");
-  CATCH_CHECK(refusal(R"({"count": true})") == "t.json: /count: expected an integer in [1, 10], got true");
-  CATCH_CHECK(refusal(R"({"count": -1})") == "t.json: /count: expected an integer in [1, 10], got -1");
+  CATCH_CHECK(refusal(R"({"count": 1.9})") ==
+              "t.json: /count: expected an integer in [1, 10], got 1.9");
+  CATCH_CHECK(refusal(R"({"count": 3.0})") ==
+              "t.json: /count: expected an integer in [1, 10], got 3.0");
+  CATCH_CHECK(refusal(R"({"count": true})") ==
+              "t.json: /count: expected an integer in [1, 10], got true");
+  CATCH_CHECK(refusal(R"({"count": -1})") ==
+              "t.json: /count: expected an integer in [1, 10], got -1");
   CATCH_CHECK(refusal(R"({"count": 18446744073709551615})") ==
               "t.json: /count: expected an integer in [1, 10], got 18446744073709551615");
-  CATCH_CHECK(refusal(R"({"count": 11})") == "t.json: /count: expected an integer in [1, 10], got 11");
+  CATCH_CHECK(refusal(R"({"count": 11})") ==
+              "t.json: /count: expected an integer in [1, 10], got 11");
   CATCH_CHECK(refusal(R"({"on": 1})") == "t.json: /on: expected true or false, got 1");
   CATCH_CHECK(refusal(R"({"name": null})") == "t.json: /name: expected a string, got null");
-  CATCH_CHECK(refusal(R"({"color": "gren"})") ==
-              "t.json: /color: expected one of \"red\", \"green\", got \"gren\"; did you mean \"green\"?");
+  CATCH_CHECK(
+      refusal(R"({"color": "gren"})") ==
+      "t.json: /color: expected one of \"red\", \"green\", got \"gren\"; did you mean \"green\"?");
   CATCH_CHECK(refusal(R"({"l2": "automatic"})") ==
               "t.json: /l2: expected \"auto\" or a number at least 0, got \"automatic\"");
   CATCH_CHECK(refusal(R"({"l2": -1})") == "t.json: /l2: expected a number at least 0, got -1");
   CATCH_CHECK(refusal(R"({"list": [{}, {"p": 1.5}]})") ==
               "t.json: /list/1/p: expected a number in [0, 1], got 1.5");
   CATCH_CHECK(refusal(R"({"list": {"p": 1}})") == "t.json: /list: expected a list, got an object");
-  CATCH_CHECK(refusal(R"({"pair": [1]})") == "t.json: /pair: expected a list of 2, got a list of 1");
-  CATCH_CHECK(refusal(R"({"colour": "red"})") == "t.json: /colour: unknown key; did you mean \"color\"?");
+  CATCH_CHECK(refusal(R"({"pair": [1]})") ==
+              "t.json: /pair: expected a list of 2, got a list of 1");
+  CATCH_CHECK(refusal(R"({"colour": "red"})") ==
+              "t.json: /colour: unknown key; did you mean \"color\"?");
   CATCH_CHECK(refusal(R"({"zzzzzzz": 1})") == "t.json: /zzzzzzz: unknown key");
   CATCH_CHECK(refusal("[]") == "t.json: /: expected an object, got a list of 0");
 }
 
 CATCH_TEST_CASE("Good values are taken and absent ones keep their defaults", "[config]") {
-  const Outer outer = read(R"({"count": 10, "color": "green", "l2": 0.5, "list": [{"p": 1}, {}], "pair": [2, 3]})");
+  const Outer outer =
+      read(R"({"count": 10, "color": "green", "l2": 0.5, "list": [{"p": 1}, {}], "pair": [2, 3]})");
   CATCH_CHECK(outer.count == 10);
   CATCH_CHECK(outer.color == Color::green);
   CATCH_CHECK_FALSE(outer.l2.automatic);

@@ -10,7 +10,9 @@
 namespace clr {
 namespace {
 
-void write(const std::filesystem::path& path, const std::string& text) { std::ofstream(path) << text; }
+void write(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream(path) << text;
+}
 
 template <class Work>
 std::string message_of(Work work) {
@@ -25,7 +27,8 @@ std::string message_of(Work work) {
 CATCH_TEST_CASE("extends merges, and each part remembers its file", "[config]") {
   const TemporaryFolder folder;
   write(folder.path() / "base.json", R"({"a": {"x": 1, "y": 2}, "list": [1, 2], "gone": 5})");
-  write(folder.path() / "top.json", R"({"extends": "base.json", "a": {"y": 3}, "list": [9], "gone": null})");
+  write(folder.path() / "top.json",
+        R"({"extends": "base.json", "a": {"y": 3}, "list": [9], "gone": null})");
   ConfigDocument document = load_config((folder.path() / "top.json").string(), "pretrain");
   CATCH_CHECK(document.value == Json::parse(R"({"a": {"x": 1, "y": 3}, "list": [9]})"));
   const Place root = document.place();
@@ -42,8 +45,10 @@ CATCH_TEST_CASE("--set replaces values, list items and whole parts", "[config]")
   document.set("a.text=hello");
   document.set("list.1.p=7");
   document.set("b.c.d=[1, 2]");
-  CATCH_CHECK(document.value ==
-              Json::parse(R"({"a": {"x": 2.5, "text": "hello"}, "list": [{"p": 1}, {"p": 7}], "b": {"c": {"d": [1, 2]}}})"));
+  CATCH_CHECK(
+      document.value ==
+      Json::parse(
+          R"({"a": {"x": 2.5, "text": "hello"}, "list": [{"p": 1}, {"p": 7}], "b": {"c": {"d": [1, 2]}}})"));
   CATCH_CHECK((document.place() / "a" / "x").str() == "--set a.x=2.5: /a/x");
   CATCH_CHECK(message_of([&] { document.set("a.x"); }) == "--set a.x: expected key.path=value");
   CATCH_CHECK(message_of([&] { document.set("list.2.p=1"); }) ==
@@ -56,8 +61,9 @@ CATCH_TEST_CASE("Missing files, cycles and wrong kinds are named", "[config]") {
   const TemporaryFolder folder;
   const std::string a = (folder.path() / "a.json").string();
   write(a, R"({"extends": "b.json"})");
-  CATCH_CHECK(message_of([&] { load_config(a, "pretrain"); })
-                  .starts_with(a + ": /extends: no such file: "));
+  CATCH_CHECK(message_of([&] {
+                load_config(a, "pretrain");
+              }).starts_with(a + ": /extends: no such file: "));
   write(folder.path() / "b.json", R"({"extends": "a.json"})");
   CATCH_CHECK(message_of([&] { load_config(a, "pretrain"); }).find("remove the cycle") !=
               std::string::npos);
@@ -74,8 +80,9 @@ CATCH_TEST_CASE("Presets are found by name, with a hint for a typo", "[config]")
   write(folder.path() / "pretrain" / "good_name.json", R"({"a": 1})");
   setenv("CLR_CONFIGS", folder.path().c_str(), 1);
   CATCH_CHECK(load_config("good_name", "pretrain").value["a"] == 1);
-  CATCH_CHECK(message_of([&] { load_config("god_name", "pretrain"); })
-                  .find("did you mean \"good_name\"?") != std::string::npos);
+  CATCH_CHECK(message_of([&] {
+                load_config("god_name", "pretrain");
+              }).find("did you mean \"good_name\"?") != std::string::npos);
   unsetenv("CLR_CONFIGS");
 }
 

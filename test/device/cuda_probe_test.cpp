@@ -54,7 +54,8 @@ CATCH_TEST_CASE("A kernel of libclr_cuda.so computes on LibTorch's tensors", "[d
   const auto x = torch::arange(1000, torch::dtype(torch::kFloat32)).to(torch::kCUDA);
   const auto y = torch::ones_like(x);
   // LibTorch works on the default stream unless told otherwise, so the kernel comes in its turn.
-  CATCH_REQUIRE(axpy(3.0F, x.data_ptr<float>(), y.data_ptr<float>(), x.numel(), nullptr) == nullptr);
+  CATCH_REQUIRE(axpy(3.0F, x.data_ptr<float>(), y.data_ptr<float>(), x.numel(), nullptr) ==
+                nullptr);
   const auto expected = 3.0F * torch::arange(1000, torch::dtype(torch::kFloat32)) + 1.0F;
   CATCH_CHECK(torch::equal(y.cpu(), expected));
 }

@@ -36,7 +36,8 @@ std::string message_of(Work work) {
 
 CATCH_TEST_CASE("The newest checkpoints are kept, and latest names the last", "[train]") {
   const TemporaryFolder run;
-  for (const int step : {1, 2, 10, 100'000'000}) write_checkpoint(run.path(), step, content_of(step), 2);
+  for (const int step : {1, 2, 10, 100'000'000})
+    write_checkpoint(run.path(), step, content_of(step), 2);
   CATCH_CHECK_FALSE(fs::exists(run.path() / "checkpoints" / "step_00000002"));
   CATCH_CHECK(fs::exists(run.path() / "checkpoints" / "step_00000010"));
   CATCH_CHECK(*newest_good_checkpoint(run.path()) == run.path() / "checkpoints" / "step_100000000");
@@ -78,8 +79,9 @@ CATCH_TEST_CASE("A run without checkpoints is new, one with none good is an erro
   CATCH_CHECK_FALSE(newest_good_checkpoint(run.path()).has_value());
   const fs::path only = write_checkpoint(run.path(), 1, content_of(1), 1);
   fs::remove(only / "state.safetensors");
-  CATCH_CHECK(message_of([&] { newest_good_checkpoint(run.path()); })
-                  .find("expected a good checkpoint, got none") != std::string::npos);
+  CATCH_CHECK(message_of([&] {
+                newest_good_checkpoint(run.path());
+              }).find("expected a good checkpoint, got none") != std::string::npos);
 }
 
 CATCH_TEST_CASE("What an interrupted write left is neither read nor in the way", "[train]") {
@@ -100,8 +102,9 @@ CATCH_TEST_CASE("Tensors are loaded strictly", "[train]") {
 
   SafeTensors wrong = content;
   wrong.tensors[1].second = torch::ones({5});
-  CATCH_CHECK(message_of([&] { load_tensors(*linear, wrong, "encoder.", "f"); }) ==
-              "f: expected encoder.bias of shape [2], got [5]; the file is of another architecture");
+  CATCH_CHECK(
+      message_of([&] { load_tensors(*linear, wrong, "encoder.", "f"); }) ==
+      "f: expected encoder.bias of shape [2], got [5]; the file is of another architecture");
   wrong = content;
   wrong.tensors.pop_back();
   CATCH_CHECK(message_of([&] { load_tensors(*linear, wrong, "encoder.", "f"); }) ==
@@ -109,7 +112,8 @@ CATCH_TEST_CASE("Tensors are loaded strictly", "[train]") {
   wrong = content;
   wrong.tensors.emplace_back("encoder.more", torch::ones({1}));
   CATCH_CHECK(message_of([&] { load_tensors(*linear, wrong, "encoder.", "f"); }) ==
-              "f: expected no tensor encoder.more, got one of shape [1]; the file is of another architecture");
+              "f: expected no tensor encoder.more, got one of shape [1]; the file is of another "
+              "architecture");
 }
 
 CATCH_TEST_CASE("A resumed run keeps its configuration", "[train]") {
@@ -118,17 +122,20 @@ CATCH_TEST_CASE("A resumed run keeps its configuration", "[train]") {
   const auto check = [&](const std::string& patch) {
     Json given = stored;
     given.merge_patch(Json::parse(patch));
-    return std::pair(message_of([&] { check_resumed_config(stored, given, Place("c.json")); }), given);
+    return std::pair(message_of([&] { check_resumed_config(stored, given, Place("c.json")); }),
+                     given);
   };
   CATCH_CHECK(check("{}").first == "no error");
   CATCH_CHECK(check(R"({"train": {"keep_checkpoints": 5}})").first == "no error");
   const auto [message, given] = check(R"({"train": {"precision": "auto", "compute_threads": 0}})");
   CATCH_CHECK(message == "no error");
   CATCH_CHECK(given == stored);
-  CATCH_CHECK(check(R"({"train": {"epochs": 20}})").first.starts_with(
-      "c.json: /train/epochs: the run to resume has 12, got 20;"));
-  CATCH_CHECK(check(R"({"train": {"precision": "bfloat16"}})").first.starts_with(
-      "c.json: /train/precision: the run to resume has \"float32\", got \"bfloat16\";"));
+  CATCH_CHECK(check(R"({"train": {"epochs": 20}})")
+                  .first.starts_with("c.json: /train/epochs: the run to resume has 12, got 20;"));
+  CATCH_CHECK(
+      check(R"({"train": {"precision": "bfloat16"}})")
+          .first.starts_with(
+              "c.json: /train/precision: the run to resume has \"float32\", got \"bfloat16\";"));
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One field list a struct: `static void fields(auto&& f) { f("p", &Options::p, In{0, 1}, "help"); }`
-// serves reading, range checks, unknown keys, dumping, the JSON Schema and docs/config.md.
+// One field list a struct: `static void fields(auto&& f) { f("p", &Options::p, In{0, 1}, "help");
+// }` serves reading, range checks, unknown keys, dumping, the JSON Schema and docs/config.md.
 #pragma once
 
 #include <fmt/format.h>
@@ -54,11 +54,15 @@ struct AutoOr {
 };
 
 template <class T>
-concept HasFields = requires { T::fields([](auto&&...) {}); };
+concept HasFields = requires {
+  T::fields([](auto&&...) {});
+};
 
 /// Has `enum_names(T)` -> array of names, in the order of the values 0, 1, ...
 template <class T>
-concept NamedEnum = std::is_enum_v<T> && requires(T value) { enum_names(value); };
+concept NamedEnum = std::is_enum_v<T> && requires(T value) {
+  enum_names(value);
+};
 
 /// A polymorphic part of a configuration; see config/registry.h.
 template <class Seam>
@@ -127,7 +131,8 @@ template <class T, class Constraint>
 void read_value(const Json& json, const Place& place, T& value, const Constraint& constraint) {
   const auto wanted = [&](const char* what) {
     const std::string range = constraint.str();
-    place.fail(fmt::format("expected {}{}{}, got {}", what, range.empty() ? "" : " ", range, show(json)));
+    place.fail(
+        fmt::format("expected {}{}{}, got {}", what, range.empty() ? "" : " ", range, show(json)));
   };
   if constexpr (std::same_as<T, bool>) {
     if (!json.is_boolean()) wanted("true or false");
@@ -136,7 +141,8 @@ void read_value(const Json& json, const Place& place, T& value, const Constraint
     // 3.0 is no integer here, and 2^63 and more would wrap around.
     if (!json.is_number_integer() ||
         (json.is_number_unsigned() &&
-         json.template get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()})) {
+         json.template get<std::uint64_t>() >
+             std::uint64_t{std::numeric_limits<std::int64_t>::max()})) {
       wanted("an integer");
     }
     value = json.template get<std::int64_t>();
@@ -156,7 +162,8 @@ void read_value(const Json& json, const Place& place, T& value, const Constraint
     const auto text = json.template get<std::string>();
     const auto found = std::find(names.begin(), names.end(), text);
     if (found == names.end()) {
-      place.fail(fmt::format("expected one of {}, got \"{}\"{}", list, text, did_you_mean(text, names)));
+      place.fail(
+          fmt::format("expected one of {}, got \"{}\"{}", list, text, did_you_mean(text, names)));
     }
     value = static_cast<T>(found - names.begin());
   } else if constexpr (kIsAutoOr<T>) {
@@ -237,7 +244,8 @@ Json fields_schema() {
     }
     properties[key] = std::move(property);
   });
-  return {{"type", "object"}, {"additionalProperties", false}, {"properties", std::move(properties)}};
+  return {
+      {"type", "object"}, {"additionalProperties", false}, {"properties", std::move(properties)}};
 }
 
 template <class Constraint>
@@ -269,9 +277,8 @@ Json value_schema(const Constraint& constraint) {
     schema["enum"] = enum_strings<T>();
   } else if constexpr (kIsAutoOr<T>) {
     const decltype(T::value) value{};
-    schema["anyOf"] =
-        Json::array({Json{{"const", "auto"}},
-                     value_schema<std::remove_cvref_t<decltype(value)>>(constraint)});
+    schema["anyOf"] = Json::array(
+        {Json{{"const", "auto"}}, value_schema<std::remove_cvref_t<decltype(value)>>(constraint)});
   } else if constexpr (kIsVector<T>) {
     schema["type"] = "array";
     schema["items"] = value_schema<typename T::value_type>(constraint);

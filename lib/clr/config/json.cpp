@@ -12,8 +12,8 @@ namespace {
 
 constexpr int kMaxDepth = 64;
 
-/// Builds the value while refusing what nlohmann accepts in silence: equal keys (it keeps the last) and any depth
-/// (its copy and dump recurse).
+/// Builds the value while refusing what nlohmann accepts in silence: equal keys (it keeps the last)
+/// and any depth (its copy and dump recurse).
 class StrictBuilder : public nlohmann::json_sax<Json> {
  public:
   explicit StrictBuilder(std::string where) : where_(std::move(where)) {}
@@ -39,7 +39,8 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& error) override {
+  bool parse_error(std::size_t, const std::string&,
+                   const nlohmann::detail::exception& error) override {
     problem_ = error.what();
     syntax_error_ = true;
     return false;
@@ -95,7 +96,8 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
   bool syntax_error_ = false;
 };
 
-/// nlohmann's "[json.exception.parse_error.101] parse error at line 3, column 5: syntax error ..." -> "3:5: syntax error ...".
+/// nlohmann's "[json.exception.parse_error.101] parse error at line 3, column 5: syntax error ..."
+/// -> "3:5: syntax error ...".
 std::string tidy_syntax_error(const std::string& message) {
   const auto line = message.find("line ");
   const auto column = message.find(", column ");
@@ -162,7 +164,8 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
       row[0] = i + 1;
       for (std::size_t j = 0; j < candidate.size(); ++j) {
         const std::size_t above = row[j + 1];
-        row[j + 1] = std::min({above + 1, row[j] + 1, diagonal + (word[i] == candidate[j] ? 0 : 1)});
+        row[j + 1] =
+            std::min({above + 1, row[j] + 1, diagonal + (word[i] == candidate[j] ? 0 : 1)});
         diagonal = above;
       }
     }

@@ -20,7 +20,8 @@ using Json = nlohmann::ordered_json;
 /// Throws:  Error{config}: `where:line:column: what was wrong`.
 Json parse_json(std::string_view text, const std::string& where);
 
-/// Where the parts of a merged configuration came from: JSON pointer -> file name or `--set key=value`.
+/// Where the parts of a merged configuration came from: JSON pointer -> file name or `--set
+/// key=value`.
 using Sources = std::map<std::string, std::string>;
 
 /// A place in a configuration, for messages: `configs/x.json: /augment/views/0/count`.
@@ -52,8 +53,8 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
 /// `; did you mean "x"?`, or "" when no candidate is near.
 std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates);
 
-/// The text of a value, as every file and message of ours has it. Bytes that are no UTF-8 (file names may hold any)
-/// become U+FFFD. indent < 0: one line.
+/// The text of a value, as every file and message of ours has it. Bytes that are no UTF-8 (file
+/// names may hold any) become U+FFFD. indent < 0: one line.
 std::string dump_text(const Json& value, int indent = -1);
 
 /// A value shortened for a message: `"text"`, `1.5`, `an object`, `a list of 3`.

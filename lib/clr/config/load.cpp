@@ -31,7 +31,8 @@ std::string read_text(const fs::path& path) {
   return text.str();
 }
 
-/// Marks `source` as the origin of everything that `patch` sets, and forgets older origins below it.
+/// Marks `source` as the origin of everything that `patch` sets, and forgets older origins below
+/// it.
 void record(const Json& patch, const std::string& pointer, const std::string& source,
             Sources& sources) {
   const auto escaped = [](const std::string& key) { return (Place("") / key).pointer(); };
@@ -54,8 +55,8 @@ void load_into(ConfigDocument& document, const fs::path& path, std::vector<fs::p
   std::error_code ignored;
   const fs::path canonical = fs::weakly_canonical(path, ignored);
   if (std::find(chain.begin(), chain.end(), canonical) != chain.end()) {
-    throw Error(ErrorKind::config,
-                chain.back().string() + ": /extends: leads back to " + path.string() + "; remove the cycle");
+    throw Error(ErrorKind::config, chain.back().string() + ": /extends: leads back to " +
+                                       path.string() + "; remove the cycle");
   }
   Json json = parse_json(read_text(path), path.string());
   if (!json.is_object()) Place(path.string()).fail("expected an object, got " + show(json));
@@ -82,9 +83,10 @@ fs::path find_preset(const std::string& name, const std::string& command) {
   }
   std::vector<std::string> names;
   for (const Preset& preset : presets) names.push_back(preset.name);
-  throw Error(ErrorKind::config, name + ": no such file or preset" + did_you_mean(name, names) +
-                                     (names.empty() ? "; no presets were found, set CLR_CONFIGS to their folder"
-                                                    : "; clr config --list names the presets"));
+  throw Error(ErrorKind::config,
+              name + ": no such file or preset" + did_you_mean(name, names) +
+                  (names.empty() ? "; no presets were found, set CLR_CONFIGS to their folder"
+                                 : "; clr config --list names the presets"));
 }
 
 }  // namespace
@@ -121,7 +123,8 @@ void ConfigDocument::set(const std::string& assignment) {
     if (target->is_array()) {
       std::size_t index = 0;
       const auto result = std::from_chars(key.data(), key.data() + key.size(), index);
-      if (result.ec != std::errc{} || result.ptr != key.data() + key.size() || index >= target->size()) {
+      if (result.ec != std::errc{} || result.ptr != key.data() + key.size() ||
+          index >= target->size()) {
         place.fail(fmt::format("expected an index below {}", target->size()));
       }
       target = &(*target)[index];
@@ -176,12 +179,15 @@ ConfigDocument load_config(const std::string& file_or_preset, const std::string&
   ConfigDocument document;
   std::vector<fs::path> chain;
   std::error_code ignored;
-  const bool is_name = file_or_preset.find('/') == std::string::npos && !file_or_preset.ends_with(".json");
-  const bool is_file = fs::exists(file_or_preset, ignored) && !(is_name && fs::is_directory(file_or_preset, ignored));
+  const bool is_name =
+      file_or_preset.find('/') == std::string::npos && !file_or_preset.ends_with(".json");
+  const bool is_file = fs::exists(file_or_preset, ignored) &&
+                       !(is_name && fs::is_directory(file_or_preset, ignored));
   if (!is_file && !is_name) {
     throw Error(ErrorKind::config, file_or_preset + ": no such file");
   }
-  load_into(document, is_file ? fs::path(file_or_preset) : find_preset(file_or_preset, command), chain);
+  load_into(document, is_file ? fs::path(file_or_preset) : find_preset(file_or_preset, command),
+            chain);
   return document;
 }
 

@@ -10,8 +10,8 @@
 
 namespace clr {
 
-/// A configuration before it is read into a struct: `extends` and `--set` applied, each part remembering
-/// where it came from.
+/// A configuration before it is read into a struct: `extends` and `--set` applied, each part
+/// remembering where it came from.
 struct ConfigDocument {
   Json value = Json::object();
   std::shared_ptr<Sources> sources = std::make_shared<Sources>();
@@ -21,9 +21,10 @@ struct ConfigDocument {
   /// Merges `patch` over this (RFC 7396: objects merge, everything else replaces, null removes).
   void merge(const Json& patch, const std::string& source);
 
-  /// Applies one `key.path=value`; the value is JSON, or else a string. A number in the path is an index
-  /// into a list that is there.
-  /// Throws:  Error{usage} without "=", Error{config} for a path through something that is no object or list.
+  /// Applies one `key.path=value`; the value is JSON, or else a string. A number in the path is an
+  /// index into a list that is there.
+  /// Throws:  Error{usage} without "=", Error{config} for a path through something that is no
+  ///          object or list.
   void set(const std::string& assignment);
 };
 
@@ -34,8 +35,8 @@ struct Preset {
   std::filesystem::path path;
 };
 
-/// Folders that presets are looked for in: CLR_CONFIGS, beside the program, its share folder, the source
-/// tree that it was built from.
+/// Folders that presets are looked for in: CLR_CONFIGS, beside the program, its share folder, the
+/// source tree that it was built from.
 std::vector<std::filesystem::path> preset_folders();
 
 /// Every preset of the first folder that holds any, by command and name.
@@ -43,8 +44,8 @@ std::vector<Preset> list_presets();
 
 /// Loads a file, or a preset by its name (of `command` first, then of any), with what it extends.
 ///
-/// Throws:  Error{config}: no such file or preset (with the nearest name), a cycle or a missing file in
-///          `extends`, or bad JSON.
+/// Throws:  Error{config}: no such file or preset (with the nearest name), a cycle or a missing
+///          file in `extends`, or bad JSON.
 ConfigDocument load_config(const std::string& file_or_preset, const std::string& command);
 
 }  // namespace clr

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Registries: a JSON object {"type": NAME, options...} becomes an implementation of a seam. Each seam's
-// registry.cpp holds one explicit list; each implementation file gives its entry by one function.
+// Registries: a JSON object {"type": NAME, options...} becomes an implementation of a seam. Each
+// seam's registry.cpp holds one explicit list; each implementation file gives its entry by one
+// function.
 #pragma once
 
 #include <functional>
@@ -41,8 +42,9 @@ class ComponentTable {
     }
     std::string list;
     for (const auto& known : names()) list += (list.empty() ? "" : ", ") + known;
-    (place / "type").fail(fmt::format("expected one of {}, got \"{}\"{}", list, name,
-                                      did_you_mean(name, names())));
+    (place / "type")
+        .fail(fmt::format("expected one of {}, got \"{}\"{}", list, name,
+                          did_you_mean(name, names())));
   }
 };
 
@@ -52,7 +54,8 @@ struct Entry : ComponentInfo {
   std::function<Result(const Json& options, Args... args)> make;
 };
 
-/// Makes an entry from an Options struct with `fields()` and a function (Options, Args...) -> Result.
+/// Makes an entry from an Options struct with `fields()` and a function (Options, Args...) ->
+/// Result.
 ///
 /// Options may have `void validate(const Place&) const` for what fields() cannot say of one field
 /// alone; it is called when a configuration is read, after the fields.
@@ -93,7 +96,8 @@ class Registry : public ComponentTable {
   template <class Seam>
   Result make(const Component<Seam>& component, Args... args) const {
     for (const auto& entry : entries_) {
-      if (entry.name == component.type) return entry.make(component.options, std::forward<Args>(args)...);
+      if (entry.name == component.type)
+        return entry.make(component.options, std::forward<Args>(args)...);
     }
     throw Error(ErrorKind::config, "unknown type \"" + component.type + "\"");
   }

@@ -7,8 +7,8 @@ namespace clr {
 
 /// bfloat16 autocast for one forward pass, on the calling thread.
 ///
-/// One scope a forward: the cast copies of the weights live as long as the scope, so an update of the
-/// weights inside it would be lost on them.
+/// One scope a forward: the cast copies of the weights live as long as the scope, so an update of
+/// the weights inside it would be lost on them.
 class BFloat16Autocast {
  public:
   BFloat16Autocast(c10::DeviceType device, bool wanted) : device_(device), wanted_(wanted) {

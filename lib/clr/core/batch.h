@@ -9,7 +9,8 @@
 
 namespace clr {
 
-/// An image that could not be read, and why. Its place in the batch was dropped or filled by another image.
+/// An image that could not be read, and why. Its place in the batch was dropped or filled by
+/// another image.
 struct BadImage {
   std::int64_t index = 0;
   std::string name;
@@ -18,10 +19,10 @@ struct BadImage {
 
 /// One step's input.
 ///
-/// Shapes:  groups[g] [V_g, N, 3, H_g, W_g], float32 or bfloat16, contiguous, or channels-last within
-///          each [N, 3, H, W]; all views of one size, in the configuration's order; flatten(0, 1) is a
-///          view of the same memory. labels [N] int64, -1 where there is none. indices [N] int64,
-///          dataset indices.
+/// Shapes:  groups[g] [V_g, N, 3, H_g, W_g], float32 or bfloat16, contiguous, or channels-last
+///          within each [N, 3, H, W]; all views of one size, in the configuration's order;
+///          flatten(0, 1) is a view of the same memory. labels [N] int64, -1 where there is none.
+///          indices [N] int64, dataset indices.
 struct Batch {
   std::vector<torch::Tensor> groups;
   torch::Tensor labels;

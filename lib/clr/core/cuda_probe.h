@@ -18,6 +18,7 @@ const char* clr_cuda_axpy(float a, const float* x, float* y, std::int64_t size, 
 /// The same on host memory: copies to the given device, runs the kernel, and copies back.
 ///
 /// Shapes:  x, y [size], float32, host memory. device counts from 0.
-/// Returns: null when y holds the result, else what CUDA said (static storage); y is then unchanged.
+/// Returns: null when y holds the result, else what CUDA said (static storage); y is then
+///          unchanged.
 const char* clr_cuda_axpy_host(int device, float a, const float* x, float* y, std::int64_t size);
 }

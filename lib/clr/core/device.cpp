@@ -30,18 +30,19 @@ std::string beside_program(const std::string& name) {
 void load_cuda(const std::string& asked) {
   // Must come before anything asks ATen for CUDA: it remembers the hooks that it found first.
   if (const std::string problem = load_library("libtorch_cuda.so"); !problem.empty()) {
-    throw Error(ErrorKind::device,
-                "--device " + asked + ": LibTorch's CUDA libraries cannot be loaded: " + problem +
-                    "; run scripts/setup.sh --cuda, or use --device cpu");
+    throw Error(ErrorKind::device, "--device " + asked +
+                                       ": LibTorch's CUDA libraries cannot be loaded: " + problem +
+                                       "; run scripts/setup.sh --cuda, or use --device cpu");
   }
   if (!at::hasCUDA()) {
     throw Error(ErrorKind::device, "--device " + asked +
                                        ": expected an NVIDIA GPU with its driver, got none; use "
                                        "--device cpu");
   }
-  if (const std::string problem = load_library(beside_program("libclr_cuda.so")); !problem.empty()) {
-    throw Error(ErrorKind::device, "--device " + asked + ": libclr_cuda.so cannot be loaded: " + problem +
-                                       "; build the preset cuda, or use --device cpu");
+  if (const std::string problem = load_library(beside_program("libclr_cuda.so"));
+      !problem.empty()) {
+    throw Error(ErrorKind::device, "--device " + asked + ": libclr_cuda.so cannot be loaded: " +
+                                       problem + "; build the preset cuda, or use --device cpu");
   }
 }
 

@@ -9,9 +9,11 @@ namespace clr {
 
 /// The device that `--device` names: auto, cpu, cuda or cuda:N.
 ///
-/// The CUDA libraries (libtorch_cuda.so and libclr_cuda.so) are loaded here and only when a CUDA device is asked for, or by `auto`
-/// where the machine has an NVIDIA driver; `auto` logs its choice.
-/// Throws:  Error{usage} for another name; Error{device} for a CUDA device that is not there: never a silent fallback.
+/// The CUDA libraries (libtorch_cuda.so and libclr_cuda.so) are loaded here and only when a CUDA
+/// device is asked for, or by `auto` where the machine has an NVIDIA driver; `auto` logs its
+/// choice.
+/// Throws:  Error{usage} for another name; Error{device} for a CUDA device that is not there: never
+///          a silent fallback.
 c10::Device resolve_device(const std::string& name);
 
 /// The device's name for people: the GPU's, or the processor's.

@@ -20,8 +20,8 @@ enum class ErrorKind : int {
 
 /// The one exception of `clr`: thrown where the fault is known, caught once, in main.
 ///
-/// Message: one line, `where: expected X, got Y; hint`. `where` is a path, `file: /json/pointer` or an
-/// option's name.
+/// Message: one line, `where: expected X, got Y; hint`. `where` is a path, `file: /json/pointer` or
+/// an option's name.
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}

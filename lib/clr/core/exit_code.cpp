@@ -16,12 +16,14 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 
 ExitReport out_of_memory(const std::string& detail) {
   return {static_cast<int>(ErrorKind::device),
-          "memory ran out: " + detail + "; lower train.batch_size (clr pretrain --dry-run estimates the need)"};
+          "memory ran out: " + detail +
+              "; lower train.batch_size (clr pretrain --dry-run estimates the need)"};
 }
 
 ExitReport bug(const std::string& detail) {
-  return {kBug, "internal: this is a bug in clr: " + detail +
-                    "; please report it with the command line, the configuration and clr --version"};
+  return {kBug,
+          "internal: this is a bug in clr: " + detail +
+              "; please report it with the command line, the configuration and clr --version"};
 }
 
 }  // namespace

@@ -52,7 +52,9 @@ struct Planes {
   std::size_t plane_size() const {
     return static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
   }
-  float* plane(int channel) { return values.data() + static_cast<std::size_t>(channel) * plane_size(); }
+  float* plane(int channel) {
+    return values.data() + static_cast<std::size_t>(channel) * plane_size();
+  }
   const float* plane(int channel) const {
     return values.data() + static_cast<std::size_t>(channel) * plane_size();
   }

@@ -28,9 +28,12 @@ Log& the_log() {
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {
   switch (level) {
-    case LogLevel::debug: return spdlog::level::debug;
-    case LogLevel::warning: return spdlog::level::warn;
-    default: return spdlog::level::info;
+    case LogLevel::debug:
+      return spdlog::level::debug;
+    case LogLevel::warning:
+      return spdlog::level::warn;
+    default:
+      return spdlog::level::info;
   }
 }
 
@@ -49,7 +52,8 @@ void add_log_file(const std::filesystem::path& path) {
     logger->set_error_handler([](const std::string&) {});
     the_log().file = std::move(logger);
   } catch (const spdlog::spdlog_ex& error) {
-    throw Error(ErrorKind::output, path.string() + ": cannot be opened for the log: " + error.what());
+    throw Error(ErrorKind::output,
+                path.string() + ": cannot be opened for the log: " + error.what());
   }
 }
 
@@ -59,7 +63,8 @@ void log_line(LogLevel level, const std::string& text) {
   if (level < log.level) return;
   const bool color = level == LogLevel::warning && colors_wanted();
   std::fprintf(stderr, "%s%s%s%s%s\n", log.bar_shown ? "\r\x1b[K" : "", color ? "\x1b[33m" : "",
-               level == LogLevel::warning ? "clr: warning: " : "", text.c_str(), color ? "\x1b[0m" : "");
+               level == LogLevel::warning ? "clr: warning: " : "", text.c_str(),
+               color ? "\x1b[0m" : "");
 }
 
 bool on_terminal() { return isatty(STDERR_FILENO) == 1; }

@@ -39,7 +39,8 @@ bool on_terminal();
 bool colors_wanted();
 /// Whether progress is wanted (not with --quiet).
 bool progress_wanted();
-/// Tells the log that a progress bar stands on the terminal's last line (log lines then clear it first).
+/// Tells the log that a progress bar stands on the terminal's last line (log lines then clear it
+/// first).
 void set_bar_shown(bool shown);
 
 /// "1h02m", "3m05s", "12.3 s": a duration for people.

@@ -21,7 +21,11 @@ int terminal_width() {
 }  // namespace
 
 Progress::Progress(std::string title, std::int64_t total, std::int64_t done)
-    : title_(std::move(title)), total_(total), first_(done), done_(done), terminal_(on_terminal()) {}
+    : title_(std::move(title)),
+      total_(total),
+      first_(done),
+      done_(done),
+      terminal_(on_terminal()) {}
 
 Progress::~Progress() { finish(); }
 

@@ -17,7 +17,8 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  /// Shows that `done` of the total is done; `note` stands behind the bar ("loss 5.11  612 images/s").
+  /// Shows that `done` of the total is done; `note` stands behind the bar ("loss 5.11  612
+  /// images/s").
   void update(std::int64_t done, const std::string& note = "");
 
   /// Removes the bar (a last plain line elsewhere); called by the destructor too.

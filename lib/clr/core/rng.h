@@ -49,23 +49,27 @@ enum class OpId : std::uint32_t {
   none = 63,
 };
 
-/// The address of one image's draws: the dataset index (not the position in the batch), the view, the epoch.
+/// The address of one image's draws: the dataset index (not the position in the batch), the view,
+/// the epoch.
 struct RngAddress {
   std::uint64_t index = 0;  ///< below 2^56
   std::uint32_t view = 0;   ///< below 2^8
   std::uint32_t epoch = 0;
 };
 
-/// Draws at numbered places: `uniform(k)` is the same number however often and in whatever order it is asked for.
+/// Draws at numbered places: `uniform(k)` is the same number however often and in whatever order it
+/// is asked for.
 ///
-/// An operation owns 256 draws an occurrence in its chain: slot = (op + 64 * occurrence) * 256 + draw.
+/// An operation owns 256 draws an occurrence in its chain: slot = (op + 64 * occurrence) * 256 +
+/// draw.
 class Rng {
  public:
   constexpr Rng(std::uint64_t seed, RngAddress address, OpId op, std::uint32_t occurrence = 0)
       : key_{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)},
-        counter_{static_cast<std::uint32_t>(address.index),
-                 (static_cast<std::uint32_t>(address.index >> 32) & 0xFFFFFFU) | (address.view << 24),
-                 address.epoch, (static_cast<std::uint32_t>(op) + 64U * occurrence) * 256U} {}
+        counter_{
+            static_cast<std::uint32_t>(address.index),
+            (static_cast<std::uint32_t>(address.index >> 32) & 0xFFFFFFU) | (address.view << 24),
+            address.epoch, (static_cast<std::uint32_t>(op) + 64U * occurrence) * 256U} {}
 
   /// 32 random bits. draw < 256.
   constexpr std::uint32_t bits(std::uint32_t draw) const {
@@ -104,11 +108,13 @@ class Rng {
 
 /// A keyed permutation of [0, size) with random access: position -> index, in O(1) memory.
 ///
-/// A balanced Feistel network over the next even power of two, walked until it lands inside [0, size).
+/// A balanced Feistel network over the next even power of two, walked until it lands inside [0,
+/// size).
 class Permutation {
  public:
   /// The order of `epoch` under `seed`. size >= 1.
-  Permutation(std::uint64_t seed, std::uint32_t epoch, std::uint64_t size, OpId op = OpId::epoch_order)
+  Permutation(std::uint64_t seed, std::uint32_t epoch, std::uint64_t size,
+              OpId op = OpId::epoch_order)
       : seed_(seed), epoch_(epoch), size_(size), op_(op) {
     while ((std::uint64_t{1} << (2 * half_bits_)) < size) ++half_bits_;
   }

@@ -3,7 +3,8 @@
 
 namespace clr {
 
-/// From now on SIGINT and SIGTERM ask for a stop instead of ending the program; a second one ends it at once.
+/// From now on SIGINT and SIGTERM ask for a stop instead of ending the program; a second one ends
+/// it at once.
 void catch_stop_signals();
 
 /// Whether a stop was asked for. Long work looks here between its steps.

@@ -65,8 +65,7 @@ fs::path write_checkpoint(const fs::path& run, std::int64_t step, const Checkpoi
     for (const char* name : kFiles) {
       const auto bytes = fs::file_size(temporary / name, error);
       if (error) fail_output(temporary / name, error);
-      files[name] = {{"bytes", bytes},
-                     {"sha256", sha256_file(temporary / name)}};
+      files[name] = {{"bytes", bytes}, {"sha256", sha256_file(temporary / name)}};
     }
     const Json manifest = {{"format", 1},
                            {"step", step},
@@ -78,7 +77,8 @@ fs::path write_checkpoint(const fs::path& run, std::int64_t step, const Checkpoi
     throw;
   }
   flush_folder(temporary);
-  // A checkpoint of this step may be there already, from before a resume: the same bytes, or a damaged one.
+  // A checkpoint of this step may be there already, from before a resume: the same bytes, or a
+  // damaged one.
   fs::remove_all(final_path, error);
   fs::rename(temporary, final_path, error);
   if (error) fail_output(final_path, error);
@@ -126,8 +126,8 @@ std::optional<fs::path> newest_good_checkpoint(const fs::path& run) {
     log_warning("{}: {}; passed over", (folder / *name).string(), problem);
   }
   if (!names.empty()) {
-    throw Error(ErrorKind::checkpoint,
-                fmt::format("{}: expected a good checkpoint, got none: {}", folder.string(), problem));
+    throw Error(ErrorKind::checkpoint, fmt::format("{}: expected a good checkpoint, got none: {}",
+                                                   folder.string(), problem));
   }
   return std::nullopt;
 }

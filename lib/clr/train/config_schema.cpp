@@ -10,7 +10,8 @@ namespace {
 std::string type_text(const Json& schema) {
   if (schema.contains("enum")) {
     std::string text;
-    for (const auto& value : schema["enum"]) text += (text.empty() ? "`" : ", `") + value.get<std::string>() + "`";
+    for (const auto& value : schema["enum"])
+      text += (text.empty() ? "`" : ", `") + value.get<std::string>() + "`";
     return text;
   }
   if (schema.contains("anyOf")) return "`auto` or " + type_text(schema["anyOf"][1]);
@@ -18,7 +19,8 @@ std::string type_text(const Json& schema) {
   const auto type = schema.value("type", "");
   if (type == "array") {
     const auto items = type_text(schema["items"]);
-    if (schema.contains("minItems")) return fmt::format("list of {} × {}", schema["minItems"].get<int>(), items);
+    if (schema.contains("minItems"))
+      return fmt::format("list of {} × {}", schema["minItems"].get<int>(), items);
     return "list of " + items;
   }
   std::string range;
@@ -50,8 +52,8 @@ void write_section(std::string& text, const std::string& title, const Json& sche
   if (schema.contains("oneOf")) {
     for (const Json& choice : schema["oneOf"]) {
       const Json& type = choice["properties"]["type"];
-      text += fmt::format("\n{}# `\"type\": \"{}\"`\n\n{}.\n", hashes, type["const"].get<std::string>(),
-                          type.value("description", ""));
+      text += fmt::format("\n{}# `\"type\": \"{}\"`\n\n{}.\n", hashes,
+                          type["const"].get<std::string>(), type.value("description", ""));
       if (choice["properties"].size() > 1) write_table(text, choice["properties"]);
     }
     return;
@@ -72,9 +74,10 @@ void write_section(std::string& text, const std::string& title, const Json& sche
 Json config_schema() {
   Json run = fields_schema<RunConfig>();
   const Json evaluation = fields_schema<EvalConfig>();
-  Json properties = {
-      {"$schema", {{"type", "string"}, {"description", "this file, for editors"}}},
-      {"extends", {{"type", "string"}, {"description", "a file that this one is merged over, relative to it"}}}};
+  Json properties = {{"$schema", {{"type", "string"}, {"description", "this file, for editors"}}},
+                     {"extends",
+                      {{"type", "string"},
+                       {"description", "a file that this one is merged over, relative to it"}}}};
   properties.update(run["properties"]);
   for (const auto& [key, schema] : evaluation["properties"].items()) {
     if (!properties.contains(key)) properties[key] = schema;
@@ -89,10 +92,14 @@ Json config_schema() {
 std::string config_markdown() {
   std::string text =
       "# Configuration\n\n"
-      "Made by `clr config --markdown` from the program's own field lists; a test keeps it equal.\n\n"
-      "A configuration is a JSON file. `extends` names a file that it is merged over (objects merge, all else\n"
-      "replaces), `--set key.path=value` comes on top, and an absent key has the default below. Unknown keys are\n"
-      "errors. `clr config --check FILE` checks a file, `--dump FILE` shows it resolved, `--list` names the presets.\n\n"
+      "Made by `clr config --markdown` from the program's own field lists; a test keeps it "
+      "equal.\n\n"
+      "A configuration is a JSON file. `extends` names a file that it is merged over (objects "
+      "merge, all else\n"
+      "replaces), `--set key.path=value` comes on top, and an absent key has the default below. "
+      "Unknown keys are\n"
+      "errors. `clr config --check FILE` checks a file, `--dump FILE` shows it resolved, `--list` "
+      "names the presets.\n\n"
       "# Training runs (`clr pretrain`)\n";
   const auto write_all = [&text](const Json& schema) {
     for (const auto& [key, section] : schema["properties"].items()) {
@@ -100,8 +107,9 @@ std::string config_markdown() {
     }
   };
   write_all(fields_schema<RunConfig>());
-  text += "\n# Evaluations (`clr linear-eval`, `clr embed`)\n\n"
-          "`encoder`, `augment` and `data` are as above.\n";
+  text +=
+      "\n# Evaluations (`clr linear-eval`, `clr embed`)\n\n"
+      "`encoder`, `augment` and `data` are as above.\n";
   Json evaluation = fields_schema<EvalConfig>();
   for (const char* shared : {"encoder", "augment", "data"}) evaluation["properties"].erase(shared);
   write_all(evaluation);

@@ -18,13 +18,17 @@ struct InferenceConfig {
 
   static void fields(auto&& f) {
     f("batch_size", &InferenceConfig::batch_size, In{1, 1 << 20}, "images a forward pass");
-    f("precision", &InferenceConfig::precision, "of the forward pass; float32 unless speed matters more");
-    f("memory_format", &InferenceConfig::memory_format, "of images and convolution weights; auto: channels_last");
-    f("compute_threads", &InferenceConfig::compute_threads, In{0, 4096}, "LibTorch's threads; 0 = all cores");
+    f("precision", &InferenceConfig::precision,
+      "of the forward pass; float32 unless speed matters more");
+    f("memory_format", &InferenceConfig::memory_format,
+      "of images and convolution weights; auto: channels_last");
+    f("compute_threads", &InferenceConfig::compute_threads, In{0, 4096},
+      "LibTorch's threads; 0 = all cores");
   }
 };
 
-/// Configuration of linear-eval and embed. `encoder` and `augment` begin as what the checkpoint says.
+/// Configuration of linear-eval and embed. `encoder` and `augment` begin as what the checkpoint
+/// says.
 struct EvalConfig {
   Component<Encoder> encoder;
   AugmentConfig augment;

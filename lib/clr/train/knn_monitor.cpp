@@ -37,17 +37,18 @@ std::optional<double> KnnMonitor::top1(Encoder& encoder) {
   options.batch_size = std::min<std::int64_t>(256, slice_->size());
   options.threads = loader_threads_;
   options.layout = config_.train.memory_format == MemoryFormat::channels_last
-                             ? PixelLayout::interleaved
-                             : PixelLayout::planar;
+                       ? PixelLayout::interleaved
+                       : PixelLayout::planar;
   options.data = config_.data;
   if (options.data.on_error == OnError::replace) options.data.on_error = OnError::skip;
   const auto augmenter = std::make_shared<const Augmenter>(evaluation_augment(config_));
   const auto loader = make_thread_loader(slice_, augmenter, options);
   encoder.eval();
-  const Features features = extract_features(*loader, *slice_, device_, [&](const torch::Tensor& pixels) {
-    const BFloat16Autocast autocast(device_.type(), bfloat16);
-    return encoder.forward({pixels});
-  });
+  const Features features =
+      extract_features(*loader, *slice_, device_, [&](const torch::Tensor& pixels) {
+        const BFloat16Autocast autocast(device_.type(), bfloat16);
+        return encoder.forward({pixels});
+      });
   encoder.train();
   if (features.values.size(0) < 2) return std::nullopt;
   return knn_leave_one_out(features.values, features.labels, classes_, kNeighbours,

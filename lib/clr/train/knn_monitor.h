@@ -12,16 +12,17 @@
 
 namespace clr {
 
-/// Shows during training whether the features get better: leave-one-out kNN (k = 10, majority) on a fixed
-/// slice of the training images, seen through the evaluation transform. Nothing is taken out of training.
+/// Shows during training whether the features get better: leave-one-out kNN (k = 10, majority) on a
+/// fixed slice of the training images, seen through the evaluation transform. Nothing is taken out
+/// of training.
 class KnnMonitor {
  public:
   /// `config` is resolved. The slice is the same for every seed.
   KnnMonitor(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
              const torch::Device& device, int loader_threads);
 
-  /// Accuracy as a fraction; nothing when fewer than two images of the slice can be read. The encoder is
-  /// put into eval mode and back.
+  /// Accuracy as a fraction; nothing when fewer than two images of the slice can be read. The
+  /// encoder is put into eval mode and back.
   std::optional<double> top1(Encoder& encoder);
 
   std::int64_t images() const { return slice_->size(); }

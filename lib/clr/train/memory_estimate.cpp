@@ -91,7 +91,8 @@ class Estimator {
   double batch_bytes() const {
     double values = 0;
     for (const auto& group : augmenter_.groups()) {
-      values += 3.0 * group.size.width * group.size.height * static_cast<double>(group.views.size());
+      values +=
+          3.0 * group.size.width * group.size.height * static_cast<double>(group.views.size());
     }
     const double bytes = config_.train.precision == Precision::bfloat16 ? 2.0 : 4.0;
     return values * bytes * static_cast<double>(config_.train.batch_size);
@@ -107,7 +108,8 @@ class Estimator {
 
   Batch random_batch(std::int64_t images) const {
     Batch batch;
-    const auto type = config_.train.precision == Precision::bfloat16 ? torch::kBFloat16 : torch::kFloat32;
+    const auto type =
+        config_.train.precision == Precision::bfloat16 ? torch::kBFloat16 : torch::kFloat32;
     for (const auto& group : augmenter_.groups()) {
       const auto views = static_cast<std::int64_t>(group.views.size());
       torch::Tensor pixels =
@@ -133,20 +135,22 @@ double allocated_networks(Estimator& estimator, std::int64_t batch) {
   return at_four + (at_eight - at_four) / 4 * static_cast<double>(batch - 4);
 }
 
-/// The resident set of this process with the networks at a whole batch: what the kernels take beside the
-/// allocators (their scratch is as large as some layers' activations) is in it.
+/// The resident set of this process with the networks at a whole batch: what the kernels take
+/// beside the allocators (their scratch is as large as some layers' activations) is in it.
 double resident_networks(Estimator& estimator, std::int64_t batch) {
   // Large enough for the resident set to grow by more than its noise.
   constexpr double kWanted = 100e6;
   const double per_image = (estimator.networks(8) - estimator.networks(4)) / 4;
-  const auto few = std::min(std::max(static_cast<std::int64_t>(kWanted / per_image), std::int64_t{8}), batch);
+  const auto few =
+      std::min(std::max(static_cast<std::int64_t>(kWanted / per_image), std::int64_t{8}), batch);
   const std::int64_t more = std::min(3 * few, batch);
   estimator.networks(few);
   const auto at_few = static_cast<double>(peak_resident_memory());
   estimator.networks(more);
   const auto at_more = static_cast<double>(peak_resident_memory());
   if (more == few) return at_more;
-  return at_more + (at_more - at_few) / static_cast<double>(more - few) * static_cast<double>(batch - more);
+  return at_more +
+         (at_more - at_few) / static_cast<double>(more - few) * static_cast<double>(batch - more);
 }
 
 }  // namespace
@@ -160,7 +164,8 @@ MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Da
   estimate.encoder_parameters = count(estimator.method().encoder().parameters());
 
   const auto parameters = static_cast<double>(estimate.parameters);
-  const double optimizer_bytes = 4.0 * parameters * optimizer_tensors_per_parameter(config.optimizer.type);
+  const double optimizer_bytes =
+      4.0 * parameters * optimizer_tensors_per_parameter(config.optimizer.type);
   const double loss_bytes = estimator.loss();
   if (device.is_cpu()) {
     constexpr double kPrefetchedBatches = 3;
@@ -168,8 +173,8 @@ MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Da
                           loss_bytes + estimator.batch_bytes() * (kPrefetchedBatches + 1);
     estimate.available_bytes = static_cast<double>(physical_memory());
   } else {
-    estimate.peak_bytes = allocated_networks(estimator, config.train.batch_size) + 8.0 * parameters +
-                          optimizer_bytes + loss_bytes + estimator.batch_bytes();
+    estimate.peak_bytes = allocated_networks(estimator, config.train.batch_size) +
+                          8.0 * parameters + optimizer_bytes + loss_bytes + estimator.batch_bytes();
     estimate.available_bytes = estimate.peak_bytes;
   }
   return estimate;

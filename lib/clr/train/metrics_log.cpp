@@ -19,21 +19,25 @@ namespace {
 
 }  // namespace
 
-MetricsLog::MetricsLog(const std::filesystem::path& run, std::int64_t bytes, std::int64_t first_step)
+MetricsLog::MetricsLog(const std::filesystem::path& run, std::int64_t bytes,
+                       std::int64_t first_step)
     : path_(run / "metrics.jsonl"), bytes_(bytes) {
   file_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
   if (file_ >= 0 && flock(file_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     close(file_);
-    throw Error(ErrorKind::output, path_.string() + ": another process is writing this run; wait for it or stop it");
+    throw Error(ErrorKind::output,
+                path_.string() + ": another process is writing this run; wait for it or stop it");
   }
   struct stat status {};
   if (file_ >= 0 && fstat(file_, &status) == 0 && status.st_size < bytes) {
     close(file_);
-    throw Error(ErrorKind::checkpoint,
-                fmt::format("{}: expected at least the {} bytes that it had at the checkpoint, got {}",
-                            path_.string(), bytes, static_cast<std::int64_t>(status.st_size)));
+    throw Error(
+        ErrorKind::checkpoint,
+        fmt::format("{}: expected at least the {} bytes that it had at the checkpoint, got {}",
+                    path_.string(), bytes, static_cast<std::int64_t>(status.st_size)));
   }
-  if (file_ < 0 || ftruncate(file_, bytes) != 0 || lseek(file_, bytes, SEEK_SET) != bytes) fail(path_);
+  if (file_ < 0 || ftruncate(file_, bytes) != 0 || lseek(file_, bytes, SEEK_SET) != bytes)
+    fail(path_);
   tensorboard_ = std::make_unique<TensorBoardWriter>(run, first_step);
 }
 

@@ -13,13 +13,14 @@ namespace clr {
 /// RUN/metrics.jsonl, the record of a run, and its TensorBoard view.
 class MetricsLog {
  public:
-  /// Opens the run's file. Rows beyond `bytes` (from after the checkpoint that a run resumes from) are cut
-  /// off, so that no row stands twice.
+  /// Opens the run's file. Rows beyond `bytes` (from after the checkpoint that a run resumes from)
+  /// are cut off, so that no row stands twice.
   /// Throws:  Error{output} naming the file.
   MetricsLog(const std::filesystem::path& run, std::int64_t bytes, std::int64_t first_step);
   ~MetricsLog();
 
-  /// Appends one row ({"kind", "time", "step", "epoch", ...}) and writes its numbers to TensorBoard as kind/key.
+  /// Appends one row ({"kind", "time", "step", "epoch", ...}) and writes its numbers to TensorBoard
+  /// as kind/key.
   void write(const Json& row);
 
   /// Makes all rows durable and returns the file's length.

@@ -46,9 +46,9 @@ void describe_by_tensors(ModelSource& source) {
   const bool cifar = encoder.options.value("stem", "") == "cifar";
   source.augment = dump_value(cifar ? make_evaluation_augment(32, 32, Json())
                                     : make_evaluation_augment(256, 224, imagenet_normalization()));
-  source.note = fmt::format("{}: no configuration inside; its tensors are a {} with the {} stem, width {}",
-                            source.name, encoder.type, encoder.options.value("stem", ""),
-                            encoder.options.value("width", 1.0));
+  source.note = fmt::format(
+      "{}: no configuration inside; its tensors are a {} with the {} stem, width {}", source.name,
+      encoder.type, encoder.options.value("stem", ""), encoder.options.value("width", 1.0));
 }
 
 void open_file(ModelSource& source, const fs::path& path) {
@@ -56,7 +56,8 @@ void open_file(ModelSource& source, const fs::path& path) {
   const auto config = source.weights.metadata.find(kConfigKey);
   if (config != source.weights.metadata.end()) {
     try {
-      describe_by_config(source, document_of(config->second, path.string() + " (its configuration)"));
+      describe_by_config(source,
+                         document_of(config->second, path.string() + " (its configuration)"));
     } catch (const Error& error) {
       throw Error(ErrorKind::checkpoint, error.what());
     }
@@ -74,7 +75,8 @@ void open_folder(ModelSource& source, const fs::path& folder) {
       }
     }
     source.name = (folder / "model.safetensors").string();
-    if (folder.parent_path().filename() == "checkpoints") source.run = folder.parent_path().parent_path();
+    if (folder.parent_path().filename() == "checkpoints")
+      source.run = folder.parent_path().parent_path();
     open_file(source, folder / "model.safetensors");
     return;
   }
@@ -96,7 +98,8 @@ ModelSource open_model(const std::string& spec, const ConfigDocument* config) {
   if (spec == "random") {
     if (config == nullptr) {
       throw Error(ErrorKind::usage,
-                  "--checkpoint random: expected a training --config that names the architecture, got none");
+                  "--checkpoint random: expected a training --config that names the architecture, "
+                  "got none");
     }
     source.random = true;
     describe_by_config(source, *config);
@@ -119,14 +122,16 @@ ModelSource open_model(const std::string& spec, const ConfigDocument* config) {
   } else {
     open_file(source, spec);
     const fs::path folder = fs::path(spec).parent_path();
-    if (folder.parent_path().filename() == "checkpoints") source.run = folder.parent_path().parent_path();
+    if (folder.parent_path().filename() == "checkpoints")
+      source.run = folder.parent_path().parent_path();
   }
   return source;
 }
 
 FeatureModel build_model(const ModelSource& source, const Component<Encoder>& encoder,
                          std::uint64_t seed) {
-  // As build_method() does, so that `random:RUN` with the run's seed gives the weights it began with.
+  // As build_method() does, so that `random:RUN` with the run's seed gives the weights it began
+  // with.
   torch::manual_seed(Rng(seed, {}, OpId::initialization).bits64(0));
   FeatureModel model;
   model.encoder = encoders().make(encoder);
@@ -146,11 +151,13 @@ std::string tensors_sha256(const torch::nn::Module& module) {
   std::vector<std::pair<std::string, torch::Tensor>> tensors;
   for (const auto& item : module.named_parameters()) tensors.emplace_back(item.key(), item.value());
   for (const auto& item : module.named_buffers()) tensors.emplace_back(item.key(), item.value());
-  std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::sort(tensors.begin(), tensors.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
   Sha256 sha;
   for (const auto& [name, tensor] : tensors) {
     const torch::Tensor values = tensor.detach().cpu().contiguous();
-    const std::string header = fmt::format("{} [{}]\n", name, fmt::join(values.sizes().vec(), ", "));
+    const std::string header =
+        fmt::format("{} [{}]\n", name, fmt::join(values.sizes().vec(), ", "));
     sha.update(header.data(), header.size());
     sha.update(values.data_ptr(), values.nbytes());
   }

@@ -16,19 +16,19 @@ namespace clr {
 
 /// What CKPT names, before a network is built from it.
 struct ModelSource {
-  std::string name;                              ///< for messages
-  Json encoder;                                  ///< an `encoder` section
-  Json augment;                                  ///< an `augment` section: the evaluation transform
+  std::string name;  ///< for messages
+  Json encoder;      ///< an `encoder` section
+  Json augment;      ///< an `augment` section: the evaluation transform
   std::optional<MlpHeadConfig> projector;
-  SafeTensors weights;                           ///< no tensors: random weights
+  SafeTensors weights;  ///< no tensors: random weights
   bool random = false;
-  std::string note;                              ///< what was assumed, for people; empty: nothing
-  std::optional<std::filesystem::path> run;      ///< the run folder that it belongs to
+  std::string note;                          ///< what was assumed, for people; empty: nothing
+  std::optional<std::filesystem::path> run;  ///< the run folder that it belongs to
 };
 
-/// Opens CKPT: a run folder (its newest good checkpoint), a checkpoint folder, a .safetensors file (architecture
-/// from its metadata, else inferred from names and shapes), `random` (architecture from the training
-/// configuration `config`) or `random:RUN` (that run's).
+/// Opens CKPT: a run folder (its newest good checkpoint), a checkpoint folder, a .safetensors file
+/// (architecture from its metadata, else inferred from names and shapes), `random` (architecture
+/// from the training configuration `config`) or `random:RUN` (that run's).
 ///
 /// Throws:  Error{checkpoint}; Error{usage} for `random` without a configuration.
 ModelSource open_model(const std::string& spec, const ConfigDocument* config);

@@ -7,9 +7,9 @@ namespace clr {
 namespace {
 
 void validate(const RunConfig& config, const Place& root) {
-  for (const auto& [key, type] : {std::pair{"method", &config.method.type},
-                                  std::pair{"encoder", &config.encoder.type},
-                                  std::pair{"optimizer", &config.optimizer.type}}) {
+  for (const auto& [key, type] :
+       {std::pair{"method", &config.method.type}, std::pair{"encoder", &config.encoder.type},
+        std::pair{"optimizer", &config.optimizer.type}}) {
     if (type->empty()) (root / key).fail("expected an object with a \"type\", got none");
   }
   const Place views = root / "augment" / "views";
@@ -29,7 +29,8 @@ void validate(const RunConfig& config, const Place& root) {
     }
   }
   if (config.schedule.type == ScheduleType::step && config.schedule.milestones.empty()) {
-    (root / "schedule" / "milestones").fail("expected at least one epoch for a step schedule, got none");
+    (root / "schedule" / "milestones")
+        .fail("expected at least one epoch for a step schedule, got none");
   }
 }
 
@@ -49,9 +50,10 @@ RunConfig read_run_config(const ConfigDocument& document) {
   return config;
 }
 
-AugmentConfig make_evaluation_augment(std::int64_t resize, std::int64_t crop, const Json& normalize) {
-  Json chain = Json::array({Json{{"type", "resize"}, {"size", resize}},
-                            Json{{"type", "center_crop"}, {"size", crop}}});
+AugmentConfig make_evaluation_augment(std::int64_t resize, std::int64_t crop,
+                                      const Json& normalize) {
+  Json chain = Json::array(
+      {Json{{"type", "resize"}, {"size", resize}}, Json{{"type", "center_crop"}, {"size", crop}}});
   if (!normalize.is_null()) chain.push_back(normalize);
   const Json json = {{"views", Json::array({Json{{"count", 1}, {"chain", std::move(chain)}}})}};
   AugmentConfig result;
@@ -69,7 +71,8 @@ AugmentConfig evaluation_augment(const RunConfig& config) {
   // SimCLR evaluates small images whole and large ones at 224 of 256.
   const bool small = side <= 32 || config.encoder.options.value("stem", "") == "cifar";
   const std::int64_t resize =
-      small ? side : static_cast<std::int64_t>(std::lround(static_cast<double>(side) * 256.0 / 224.0));
+      small ? side
+            : static_cast<std::int64_t>(std::lround(static_cast<double>(side) * 256.0 / 224.0));
   return make_evaluation_augment(resize, side, normalize);
 }
 

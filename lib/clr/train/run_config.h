@@ -19,7 +19,9 @@ namespace clr {
 enum class Precision { automatic, float32, bfloat16 };
 constexpr auto enum_names(Precision) { return std::array{"auto", "float32", "bfloat16"}; }
 enum class MemoryFormat { automatic, contiguous, channels_last };
-constexpr auto enum_names(MemoryFormat) { return std::array{"auto", "contiguous", "channels_last"}; }
+constexpr auto enum_names(MemoryFormat) {
+  return std::array{"auto", "contiguous", "channels_last"};
+}
 enum class LossBackend { automatic };
 constexpr auto enum_names(LossBackend) { return std::array{"auto"}; }
 
@@ -45,20 +47,26 @@ struct TrainConfig {
 
   static void fields(auto&& f) {
     f("epochs", &TrainConfig::epochs, In{1, 1e6}, "passes over the data");
-    f("batch_size", &TrainConfig::batch_size, In{2, 1 << 20}, "images a step (each gives all its views)");
+    f("batch_size", &TrainConfig::batch_size, In{2, 1 << 20},
+      "images a step (each gives all its views)");
     f("micro_batch", &TrainConfig::micro_batch, In{0, 0}, "0: the whole batch in one pass");
     f("drop_last", &TrainConfig::drop_last, "leave out an epoch's last, smaller batch");
     f("view_forward", &TrainConfig::view_forward,
-      "joint: all views in one forward, one set of batch-norm statistics; per_view: one forward each");
+      "joint: all views in one forward, one set of batch-norm statistics; per_view: one forward "
+      "each");
     f("precision", &TrainConfig::precision,
       "auto: bfloat16 autocast where the processor multiplies it natively, else float32");
-    f("memory_format", &TrainConfig::memory_format, "of images and convolution weights; auto: channels_last");
+    f("memory_format", &TrainConfig::memory_format,
+      "of images and convolution weights; auto: channels_last");
     f("loss_backend", &TrainConfig::loss_backend, "implementation of the contrastive loss");
     f("deterministic", &TrainConfig::deterministic,
       "on CUDA: deterministic algorithms, repeatable to the byte; the CPU always is");
-    f("compute_threads", &TrainConfig::compute_threads, In{0, 4096}, "LibTorch's threads; 0 = all cores");
-    f("gradient_clip", &TrainConfig::gradient_clip, AtLeast{0}, "largest gradient norm; 0 = no limit");
-    f("log_every_steps", &TrainConfig::log_every_steps, In{1, 1e9}, "steps between rows of metrics.jsonl");
+    f("compute_threads", &TrainConfig::compute_threads, In{0, 4096},
+      "LibTorch's threads; 0 = all cores");
+    f("gradient_clip", &TrainConfig::gradient_clip, AtLeast{0},
+      "largest gradient norm; 0 = no limit");
+    f("log_every_steps", &TrainConfig::log_every_steps, In{1, 1e9},
+      "steps between rows of metrics.jsonl");
     f("checkpoint_every_epochs", &TrainConfig::checkpoint_every_epochs, In{1, 1e6},
       "epochs between checkpoints (one is always written at the end)");
     f("keep_checkpoints", &TrainConfig::keep_checkpoints, In{1, 1e6}, "newest checkpoints kept");
@@ -96,14 +104,17 @@ struct RunConfig {
 /// Throws:  Error{config} with source and pointer.
 RunConfig read_run_config(const ConfigDocument& document);
 
-/// Whether a document describes a training run rather than an evaluation (which has `probe` or `knn`).
+/// Whether a document describes a training run rather than an evaluation (which has `probe` or
+/// `knn`).
 bool is_run_config(const ConfigDocument& document);
 
-/// The transform that a run's encoder is judged with: for the cifar stem and small images the training size itself, else
-/// resize to 256/224 of it and crop its centre; normalised as in training.
+/// The transform that a run's encoder is judged with: for the cifar stem and small images the
+/// training size itself, else resize to 256/224 of it and crop its centre; normalised as in
+/// training.
 AugmentConfig evaluation_augment(const RunConfig& config);
 
 /// A resize, centre crop and normalisation as an `augment` section with one view.
-AugmentConfig make_evaluation_augment(std::int64_t resize, std::int64_t crop, const Json& normalize);
+AugmentConfig make_evaluation_augment(std::int64_t resize, std::int64_t crop,
+                                      const Json& normalize);
 
 }  // namespace clr

@@ -16,7 +16,8 @@ namespace clr {
 namespace {
 
 /// Values that `auto` and 0 stand for are resolved once, when the run starts.
-constexpr std::array kResolvedOnce = {"/train/precision", "/train/memory_format", "/train/compute_threads"};
+constexpr std::array kResolvedOnce = {"/train/precision", "/train/memory_format",
+                                      "/train/compute_threads"};
 constexpr std::array kFreeToChange = {"/train/checkpoint_every_epochs", "/train/keep_checkpoints"};
 
 bool is_open(const Json& value) { return value == "auto" || value == 0; }
@@ -39,8 +40,9 @@ void compare(const Json& stored, Json& given, const std::string& pointer, const 
   for (const char* free : kFreeToChange) {
     if (pointer == free) return;
   }
-  place.fail(fmt::format("the run to resume has {}, got {}; resume with what it has, or start a new run with --init",
-                         show(stored), show(given)));
+  place.fail(fmt::format(
+      "the run to resume has {}, got {}; resume with what it has, or start a new run with --init",
+      show(stored), show(given)));
 }
 
 }  // namespace
@@ -63,7 +65,8 @@ void make_output_folder(const fs::path& folder) {
     unlink(probe.c_str());
   }
   if (!written) {
-    throw Error(ErrorKind::output, folder.string() + ": cannot be written to: " + std::strerror(reason));
+    throw Error(ErrorKind::output,
+                folder.string() + ": cannot be written to: " + std::strerror(reason));
   }
 }
 
@@ -74,7 +77,8 @@ bool holds_run(const fs::path& folder) {
 
 bool holds_training(const fs::path& folder) {
   std::error_code ignored;
-  return fs::exists(folder / "metrics.jsonl", ignored) || fs::exists(folder / "checkpoints", ignored);
+  return fs::exists(folder / "metrics.jsonl", ignored) ||
+         fs::exists(folder / "checkpoints", ignored);
 }
 
 void check_resumed_config(const Json& stored, Json& given, const Place& place) {

@@ -8,7 +8,8 @@
 namespace clr {
 
 /// Makes a folder for results and proves that it can be written to.
-/// Throws:  Error{output} naming the folder: a file is in the way, no permission, read-only, disk full.
+/// Throws:  Error{output} naming the folder: a file is in the way, no permission, read-only, disk
+///          full.
 void make_output_folder(const std::filesystem::path& folder);
 
 /// Whether a folder holds a run of any command (a configuration or checkpoints).
@@ -17,8 +18,8 @@ bool holds_run(const std::filesystem::path& folder);
 /// Whether it holds a training run.
 bool holds_training(const std::filesystem::path& folder);
 
-/// Fills what `given` leaves open ("auto", 0) from the stored configuration of the run that it resumes, and refuses
-/// any other difference but how often checkpoints are written and kept.
+/// Fills what `given` leaves open ("auto", 0) from the stored configuration of the run that it
+/// resumes, and refuses any other difference but how often checkpoints are written and kept.
 /// Throws:  Error{config} naming the place, what the run has and what was given.
 void check_resumed_config(const Json& stored, Json& given, const Place& place);
 

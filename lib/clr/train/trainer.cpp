@@ -75,8 +75,8 @@ class Trainer::Loop {
         total_steps_(steps_per_epoch_ * config.train.epochs),
         config_json_(dump_text(dump_value(config))) {
     const RunConfig& c = config_;
-    method_ = build_method(c, dataset_->size(), static_cast<std::int64_t>(dataset_->classes().size()),
-                           steps_per_epoch_);
+    method_ = build_method(c, dataset_->size(),
+                           static_cast<std::int64_t>(dataset_->classes().size()), steps_per_epoch_);
     if (!options.init.empty()) load_initial_weights();
     place_module(*method_, options.device, c.train.memory_format == MemoryFormat::channels_last);
     const OptimizerOptions shared = shared_options(c.optimizer);
@@ -86,9 +86,9 @@ class Trainer::Loop {
       for (const auto& [name, parameter] : group.parameters) parameters_.push_back(parameter);
     }
     optimizer_ = optimizers().make(c.optimizer, groups);
-    loader_ = make_thread_loader(
-        dataset_, std::make_shared<const Augmenter>(c.augment),
-        training_loader_options(c, options.device, options.loader_threads));
+    loader_ =
+        make_thread_loader(dataset_, std::make_shared<const Augmenter>(c.augment),
+                           training_loader_options(c, options.device, options.loader_threads));
     if (dataset_->labelled() && c.train.knn_every_epochs > 0) {
       monitor_ = std::make_unique<KnnMonitor>(c, dataset_, options.device, options.loader_threads);
     }
@@ -114,9 +114,11 @@ class Trainer::Loop {
       if (stop_requested()) {
         if (!epoch_ended || checkpoint_step_ != state_.step) save();
         progress.finish();
-        throw Error(ErrorKind::stopped,
-                    fmt::format("{}: stopped by a signal after step {} of {}, all saved; run again with --resume",
-                                options_.out.string(), state_.step, total_steps_));
+        throw Error(
+            ErrorKind::stopped,
+            fmt::format(
+                "{}: stopped by a signal after step {} of {}, all saved; run again with --resume",
+                options_.out.string(), state_.step, total_steps_));
       }
     }
     progress.finish();
@@ -150,10 +152,11 @@ class Trainer::Loop {
     const Checkpoint content = read_checkpoint(*folder);
     const auto stored = content.model.metadata.find("clr.data");
     if (stored != content.model.metadata.end() && stored->second != dataset_->fingerprint()) {
-      throw Error(ErrorKind::data,
-                  fmt::format("{}: expected the images that the run was trained on (fingerprint {}), got "
-                              "others ({}); give the same --data",
-                              folder->string(), stored->second, dataset_->fingerprint()));
+      throw Error(
+          ErrorKind::data,
+          fmt::format("{}: expected the images that the run was trained on (fingerprint {}), got "
+                      "others ({}); give the same --data",
+                      folder->string(), stored->second, dataset_->fingerprint()));
     }
     state_ = restore_checkpoint(content, folder->string(), *method_, *optimizer_);
     bad_.restore(state_.bad);
@@ -168,9 +171,10 @@ class Trainer::Loop {
     const double waited = seconds_since(start);
     note_bad(batch.bad);
     if (batch.size() < 2) {
-      throw Error(ErrorKind::data,
-                  fmt::format("epoch {}, step {}: expected at least 2 readable images in a batch, got {}",
-                              batch.epoch, batch.step, batch.size()));
+      throw Error(
+          ErrorKind::data,
+          fmt::format("epoch {}, step {}: expected at least 2 readable images in a batch, got {}",
+                      batch.epoch, batch.step, batch.size()));
     }
     for (auto& group : batch.groups) group = group.to(options_.device, /*non_blocking=*/true);
     batch.labels = batch.labels.to(options_.device, /*non_blocking=*/true);
@@ -217,10 +221,11 @@ class Trainer::Loop {
   }
 
   [[noreturn]] void diverged(const std::string& what) const {
-    throw Error(ErrorKind::diverged,
-                fmt::format("{}: {}; lower optimizer.learning_rate or lengthen schedule.warmup_epochs; "
-                            "the newest checkpoint is from before",
-                            options_.out.string(), what));
+    throw Error(
+        ErrorKind::diverged,
+        fmt::format("{}: {}; lower optimizer.learning_rate or lengthen schedule.warmup_epochs; "
+                    "the newest checkpoint is from before",
+                    options_.out.string(), what));
   }
 
   void check_finite(const torch::Tensor& loss, std::int64_t step) {
@@ -230,7 +235,8 @@ class Trainer::Loop {
     }
   }
 
-  /// Before anything is saved: a loss that was not looked at, or a last update, may have gone wrong.
+  /// Before anything is saved: a loss that was not looked at, or a last update, may have gone
+  /// wrong.
   void check_weights() const {
     if (!torch::stack(at::_foreach_norm(parameters_)).isfinite().all().item<bool>()) {
       diverged(fmt::format("weights are not finite after step {}", state_.step));
@@ -277,7 +283,8 @@ class Trainer::Loop {
       json[name] = sum.item<double>() / static_cast<double>(steps_per_epoch_);
     }
     state_.last_epoch_loss = json["loss"].get<double>();
-    if (!std::isfinite(state_.last_epoch_loss)) diverged(fmt::format("the mean loss of epoch {} is not finite", state_.epoch));
+    if (!std::isfinite(state_.last_epoch_loss))
+      diverged(fmt::format("the mean loss of epoch {} is not finite", state_.epoch));
     json["images_per_s"] = this_epoch_.images_per_s();
     json["data_wait"] = this_epoch_.data_wait();
     this_epoch_ = {};
@@ -294,7 +301,8 @@ class Trainer::Loop {
     }
     metrics_->write(json);
     log_info("epoch {}/{}  loss {:.4f}{}  {:.0f} images/s", epochs_done, config_.train.epochs,
-             state_.last_epoch_loss, knn_top1_ ? fmt::format("  kNN {:.1f} %", 100 * *knn_top1_) : "",
+             state_.last_epoch_loss,
+             knn_top1_ ? fmt::format("  kNN {:.1f} %", 100 * *knn_top1_) : "",
              overall_.images_per_s());
     state_.epoch = epochs_done;
     state_.step_in_epoch = 0;
@@ -354,7 +362,8 @@ RunConfig resolve_automatic(RunConfig config, const torch::Device& device) {
   if (train.precision == Precision::automatic) {
     train.precision = fast_bfloat16(device) ? Precision::bfloat16 : Precision::float32;
   }
-  if (train.memory_format == MemoryFormat::automatic) train.memory_format = MemoryFormat::channels_last;
+  if (train.memory_format == MemoryFormat::automatic)
+    train.memory_format = MemoryFormat::channels_last;
   if (train.compute_threads == 0) {
     train.compute_threads = std::max(1U, std::thread::hardware_concurrency());
   }
@@ -414,8 +423,8 @@ LoaderOptions training_loader_options(const RunConfig& config, const torch::Devi
   options.pixel_type =
       config.train.precision == Precision::bfloat16 ? PixelType::bfloat16 : PixelType::float32;
   options.layout = config.train.memory_format == MemoryFormat::channels_last
-                             ? PixelLayout::interleaved
-                             : PixelLayout::planar;
+                       ? PixelLayout::interleaved
+                       : PixelLayout::planar;
   options.pinned = device.is_cuda();
   options.data = config.data;
   return options;

@@ -21,7 +21,7 @@ struct TrainerOptions {
   std::filesystem::path out;
   torch::Device device{torch::kCPU};
   int loader_threads = 1;
-  std::string init;     ///< model.safetensors (or a bare encoder) to start from; empty: none
+  std::string init;  ///< model.safetensors (or a bare encoder) to start from; empty: none
   bool resume = false;
 };
 
@@ -46,7 +46,8 @@ void apply_compute_settings(std::int64_t compute_threads, bool deterministic);
 /// Moves a module to the device, convolution weights into the wanted memory format.
 void place_module(torch::nn::Module& module, const torch::Device& device, bool channels_last);
 
-/// Builds the method that a configuration describes, initialised from its seed. `config` is resolved.
+/// Builds the method that a configuration describes, initialised from its seed. `config` is
+/// resolved.
 std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t dataset_size,
                                      std::int64_t classes, std::int64_t steps_per_epoch);
 
@@ -62,7 +63,8 @@ std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size)
 /// Deterministic: stopping and resuming anywhere gives the same bytes.
 class Trainer {
  public:
-  /// Builds everything, and finds every fault that can be found before the first step. `config` is resolved.
+  /// Builds everything, and finds every fault that can be found before the first step. `config` is
+  /// resolved.
   /// Throws:  Error{config}, Error{checkpoint}, Error{output}.
   Trainer(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
           const TrainerOptions& options);
@@ -71,8 +73,8 @@ class Trainer {
   /// Whether a resumed run has nothing left to do.
   bool finished() const;
 
-  /// Throws:  Error{stopped} after a signal, with everything saved; Error{diverged} for a loss that is not
-  ///          finite; Error{data}, Error{output} as they come.
+  /// Throws:  Error{stopped} after a signal, with everything saved; Error{diverged} for a loss that
+  ///          is not finite; Error{data}, Error{output} as they come.
   TrainResult run();
 
  private:

@@ -32,9 +32,10 @@ std::string shape_text(torch::IntArrayRef shape) {
 void copy_into(torch::Tensor target, const torch::Tensor& source, const std::string& name,
                const std::string& where) {
   if (target.sizes() != source.sizes()) {
-    throw Error(ErrorKind::checkpoint,
-                fmt::format("{}: expected {} of shape {}, got {}; the file is of another architecture",
-                            where, name, shape_text(target.sizes()), shape_text(source.sizes())));
+    throw Error(
+        ErrorKind::checkpoint,
+        fmt::format("{}: expected {} of shape {}, got {}; the file is of another architecture",
+                    where, name, shape_text(target.sizes()), shape_text(source.sizes())));
   }
   torch::NoGradGuard no_grad;
   target.copy_(source);
@@ -48,18 +49,21 @@ void load_tensors(torch::nn::Module& module, const SafeTensors& content, const s
   for (auto& [name, target] : module_tensors(module)) {
     const torch::Tensor source = content.find(prefix + name);
     if (!source.defined()) {
-      throw Error(ErrorKind::checkpoint,
-                  fmt::format("{}: expected a tensor {}{}, got none; the file is of another architecture",
-                              where, prefix, name));
+      throw Error(
+          ErrorKind::checkpoint,
+          fmt::format("{}: expected a tensor {}{}, got none; the file is of another architecture",
+                      where, prefix, name));
     }
     copy_into(target, source, prefix + name, where);
     used.insert(prefix + name);
   }
   for (const auto& [name, tensor] : content.tensors) {
     if (name.starts_with(prefix) && !used.contains(name)) {
-      throw Error(ErrorKind::checkpoint,
-                  fmt::format("{}: expected no tensor {}, got one of shape {}; the file is of another architecture",
-                              where, name, shape_text(tensor.sizes())));
+      throw Error(
+          ErrorKind::checkpoint,
+          fmt::format(
+              "{}: expected no tensor {}, got one of shape {}; the file is of another architecture",
+              where, name, shape_text(tensor.sizes())));
     }
   }
 }
@@ -69,7 +73,8 @@ bool has_prefix(const SafeTensors& content, const std::string& prefix) {
                      [&prefix](const auto& item) { return item.first.starts_with(prefix); });
 }
 
-void load_encoder(torch::nn::Module& encoder, const SafeTensors& content, const std::string& where) {
+void load_encoder(torch::nn::Module& encoder, const SafeTensors& content,
+                  const std::string& where) {
   if (has_prefix(content, "encoder.")) {
     load_tensors(encoder, content, "encoder.", where);
     return;
@@ -98,8 +103,8 @@ Checkpoint make_checkpoint(const Method& method, const Optimizer& optimizer,
   for (const auto& [name, tensor] : state.epoch_sums) {
     content.state.tensors.emplace_back("sums." + name, to_file(tensor));
   }
-  content.state.tensors.emplace_back(
-      "rng.cpu", at::globalContext().defaultGenerator(at::kCPU).get_state());
+  content.state.tensors.emplace_back("rng.cpu",
+                                     at::globalContext().defaultGenerator(at::kCPU).get_state());
 
   Json bad = Json::array();
   for (const auto& [index, image] : state.bad) {
@@ -110,21 +115,23 @@ Checkpoint make_checkpoint(const Method& method, const Optimizer& optimizer,
                         {"step_in_epoch", state.step_in_epoch},
                         {"last_epoch_loss", state.last_epoch_loss},
                         {"bad", std::move(bad)}};
-  content.model.metadata = {{"format", "pt"}, {"clr.config", config_json}, {"clr.data", data_fingerprint}};
+  content.model.metadata = {
+      {"format", "pt"}, {"clr.config", config_json}, {"clr.data", data_fingerprint}};
   content.state.metadata = {{"clr.trainer", dump_text(trainer)}};
   content.metrics_bytes = state.metrics_bytes;
   return content;
 }
 
-TrainingState restore_checkpoint(const Checkpoint& content, const std::string& where, Method& method,
-                                 Optimizer& optimizer) {
+TrainingState restore_checkpoint(const Checkpoint& content, const std::string& where,
+                                 Method& method, Optimizer& optimizer) {
   for (auto& [name, target] : module_tensors(method)) {
     const torch::Tensor source =
         exported(name) ? content.model.find(name) : content.state.find("method." + name);
     if (!source.defined()) {
-      throw Error(ErrorKind::checkpoint,
-                  fmt::format("{}: expected a tensor {}, got none; the run is of another architecture",
-                              where, name));
+      throw Error(
+          ErrorKind::checkpoint,
+          fmt::format("{}: expected a tensor {}, got none; the run is of another architecture",
+                      where, name));
     }
     copy_into(target, source, name, where);
   }
@@ -151,7 +158,8 @@ TrainingState restore_checkpoint(const Checkpoint& content, const std::string& w
     state.last_epoch_loss = trainer.at("last_epoch_loss").get<double>();
     for (const Json& item : trainer.at("bad")) {
       const auto index = item.at("index").get<std::int64_t>();
-      state.bad[index] = {index, item.at("name").get<std::string>(), item.at("reason").get<std::string>()};
+      state.bad[index] = {index, item.at("name").get<std::string>(),
+                          item.at("reason").get<std::string>()};
     }
   } catch (const std::exception& error) {
     throw Error(ErrorKind::checkpoint, where + ": its training state is damaged: " + error.what());

@@ -19,26 +19,29 @@ struct TrainingState {
   std::int64_t step_in_epoch = 0;  ///< of the next step
   std::int64_t metrics_bytes = 0;  ///< length of metrics.jsonl
   double last_epoch_loss = 0.0;
-  std::map<std::string, torch::Tensor> epoch_sums;  ///< metric -> float64 sum over this epoch's steps
-  std::map<std::int64_t, BadImage> bad;             ///< dataset index -> what was wrong
+  std::map<std::string, torch::Tensor>
+      epoch_sums;                        ///< metric -> float64 sum over this epoch's steps
+  std::map<std::int64_t, BadImage> bad;  ///< dataset index -> what was wrong
 };
 
 /// Everything that resuming needs: networks, optimiser, LibTorch's generator, `state`.
 ///
-/// model: tensors under `encoder.` and `projector.`; state: `method.` the others, `optimizer.`, `sums.`, `rng.cpu`.
+/// model: tensors under `encoder.` and `projector.`; state: `method.` the others, `optimizer.`,
+/// `sums.`, `rng.cpu`.
 Checkpoint make_checkpoint(const Method& method, const Optimizer& optimizer,
                            const TrainingState& state, const std::string& config_json,
                            const std::string& data_fingerprint);
 
 /// Puts a checkpoint's content back.
-/// Throws:  Error{checkpoint} naming `where` and the tensor that is missing, left over or of another shape.
-TrainingState restore_checkpoint(const Checkpoint& content, const std::string& where, Method& method,
-                                 Optimizer& optimizer);
+/// Throws:  Error{checkpoint} naming `where` and the tensor that is missing, left over or of
+///          another shape.
+TrainingState restore_checkpoint(const Checkpoint& content, const std::string& where,
+                                 Method& method, Optimizer& optimizer);
 
 /// Copies tensors of a file into a module's parameters and buffers of the same names.
 ///
-/// `prefix` is stripped from the file's names; names without it are left out. Strict: every tensor of the
-/// module must be there with its shape, and nothing may be left over under the prefix.
+/// `prefix` is stripped from the file's names; names without it are left out. Strict: every tensor
+/// of the module must be there with its shape, and nothing may be left over under the prefix.
 /// Throws:  Error{checkpoint} naming `where`.
 void load_tensors(torch::nn::Module& module, const SafeTensors& content, const std::string& prefix,
                   const std::string& where);
@@ -46,7 +49,8 @@ void load_tensors(torch::nn::Module& module, const SafeTensors& content, const s
 /// Whether a file has tensors under a prefix.
 bool has_prefix(const SafeTensors& content, const std::string& prefix);
 
-/// load_tensors() for an encoder: a model file's `encoder.`, or a bare file of torchvision's names, whose `fc.` is left out.
+/// load_tensors() for an encoder: a model file's `encoder.`, or a bare file of torchvision's names,
+/// whose `fc.` is left out.
 void load_encoder(torch::nn::Module& encoder, const SafeTensors& content, const std::string& where);
 
 }  // namespace clr
