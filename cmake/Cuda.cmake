@@ -1,12 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 # Turns CLR_CUDA (AUTO, ON, OFF) into CLR_WITH_CUDA and enables the CUDA language.
 
+# libclr_cuda.so uses the CUDA 13 run time beside LibTorch, so an older nvcc will not do.
+function(clr_is_nvcc_13 result candidate)
+  execute_process(COMMAND "${candidate}" --version OUTPUT_VARIABLE output ERROR_QUIET)
+  if(NOT output MATCHES "release 13\\.")
+    set(${result} FALSE PARENT_SCOPE)
+  endif()
+endfunction()
+
 set(CLR_WITH_CUDA OFF)
 if(NOT CLR_CUDA STREQUAL "OFF")
-  get_filename_component(_site "${LibTorch_ROOT_DIR}" DIRECTORY)
   find_program(
     CLR_NVCC nvcc
-    HINTS "$ENV{CUDA_HOME}/bin" /usr/local/cuda/bin "${_site}/nvidia/cu13/bin"
+    HINTS "$ENV{CUDA_HOME}/bin" /usr/local/cuda/bin
+          "${LibTorch_CACHE_DIR}/nvcc-13.0/nvidia/cu13/bin"
+    VALIDATOR clr_is_nvcc_13
     DOC "CUDA compiler")
   mark_as_advanced(CLR_NVCC)
   if(CLR_NVCC AND TARGET LibTorch::cudart)

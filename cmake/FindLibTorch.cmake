@@ -15,18 +15,19 @@ else()
   set(_given "$ENV{CLR_LIBTORCH}")
 endif()
 
-if(_given)
-  get_filename_component(_given "${_given}" REALPATH BASE_DIR "${PROJECT_SOURCE_DIR}")
-  set(_looked_in "${_given}")
+# Where scripts/setup.sh puts what it downloads.
+if(NOT "$ENV{CLR_CACHE}" STREQUAL "")
+  set(LibTorch_CACHE_DIR "$ENV{CLR_CACHE}")
+elseif(NOT "$ENV{XDG_CACHE_HOME}" STREQUAL "")
+  set(LibTorch_CACHE_DIR "$ENV{XDG_CACHE_HOME}/clr")
 else()
-  if(DEFINED ENV{CLR_CACHE} AND NOT "$ENV{CLR_CACHE}" STREQUAL "")
-    set(_cache "$ENV{CLR_CACHE}")
-  elseif(DEFINED ENV{XDG_CACHE_HOME} AND NOT "$ENV{XDG_CACHE_HOME}" STREQUAL "")
-    set(_cache "$ENV{XDG_CACHE_HOME}/clr")
-  else()
-    set(_cache "$ENV{HOME}/.cache/clr")
-  endif()
-  set(_looked_in "${_cache}/libtorch-2.11.0")
+  set(LibTorch_CACHE_DIR "$ENV{HOME}/.cache/clr")
+endif()
+
+if(_given)
+  get_filename_component(_looked_in "${_given}" REALPATH BASE_DIR "${PROJECT_SOURCE_DIR}")
+else()
+  set(_looked_in "${LibTorch_CACHE_DIR}/libtorch-2.11.0")
 endif()
 
 # Not cached: another CLR_LIBTORCH must take effect without a fresh build folder.
@@ -41,7 +42,7 @@ endforeach()
 
 if(NOT LibTorch_ROOT_DIR)
   if(_given)
-    message(FATAL_ERROR "CLR_LIBTORCH is ${_given}, which holds no LibTorch (lib/libtorch_cpu.so "
+    message(FATAL_ERROR "CLR_LIBTORCH is ${_looked_in}, which holds no LibTorch (lib/libtorch_cpu.so "
                         "and include/); unset it and run scripts/setup.sh to fetch one.")
   endif()
   message(FATAL_ERROR "LibTorch is not in ${_looked_in}: run scripts/setup.sh, or set CLR_LIBTORCH "

@@ -180,6 +180,8 @@ torch_folder() {
   done
 }
 
+is_nvcc_13() { "$1" --version 2>/dev/null | grep -q 'release 13\.'; }
+
 have_python_module() { python3 -c "import $1" >/dev/null 2>&1; }
 
 # --- what is missing -------------------------------------------------------------------------
@@ -205,7 +207,7 @@ if [ "$want_cuda" = yes ]; then
   elif ! [ -f "$libtorch/.cuda" ]; then
     need_cuda=yes
   fi
-  if ! command -v nvcc >/dev/null && ! [ -x /usr/local/cuda/bin/nvcc ] && ! [ -d "$nvcc_folder" ]; then
+  if ! is_nvcc_13 nvcc && ! is_nvcc_13 /usr/local/cuda/bin/nvcc && ! [ -d "$nvcc_folder" ]; then
     need_nvcc=yes
   fi
 fi
