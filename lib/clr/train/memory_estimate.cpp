@@ -139,7 +139,7 @@ double allocated_networks(Estimator& estimator, std::int64_t batch) {
 /// beside the allocators (their scratch is as large as some layers' activations) is in it.
 double resident_networks(Estimator& estimator, std::int64_t batch) {
   // Large enough for the resident set to grow by more than its noise.
-  constexpr double kWanted = 100e6;
+  constexpr double kWanted = 250e6;
   const double per_image = (estimator.networks(8) - estimator.networks(4)) / 4;
   const auto few =
       std::min(std::max(static_cast<std::int64_t>(kWanted / per_image), std::int64_t{8}), batch);
