@@ -94,7 +94,7 @@ std::string format_bytes(double bytes) {
 std::string format_count(long long count) {
   std::string text = std::to_string(count);
   for (auto i = static_cast<long>(text.size()) - 3; i > (count < 0 ? 1 : 0); i -= 3) {
-    text.insert(static_cast<std::size_t>(i), ",");
+    text.insert(static_cast<std::size_t>(i), 1, ',');
   }
   return text;
 }
