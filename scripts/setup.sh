@@ -97,7 +97,7 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# --- helpers ---------------------------------------------------------------------------------
+# --- functions ---------------------------------------------------------------------------------
 
 # The last line of the log that says what went wrong, shortened.
 reason() {
