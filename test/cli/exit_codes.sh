@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Every exit code of the program, with its message: a table of faults.
+# Every exit code of the program, with its message: a table of faults. Those that need rights are in
+# unreadable_folder.sh and output_mounts.sh.
 # shellcheck source=test/support/cli.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../support/cli.sh"
 cd "$scratch" || exit 1
@@ -91,19 +92,6 @@ check "its list" grep -q "class1/image3.ppm" replaced/bad_images.tsv
 expect 4 "corrupt/class1/image3.ppm: " last pretrain "${smoke[@]}" --data corrupt --out empty_file_run
 printf 'class9/none.ppm,a\n' >list.csv
 expect 4 "none.ppm" last pretrain "${smoke[@]}" --data list.csv --out list_run --set train.batch_size=2 --set train.drop_last=false
-# Root reads everything unless it gives up the right to.
-mkdir locked && cp -r set/class1 locked/ && chmod 000 locked/class1
-if setpriv --bounding-set -dac_override,-dac_read_search true 2>/dev/null; then
-  got=0
-  setpriv --bounding-set -dac_override,-dac_read_search "$CLR" pretrain "${smoke[@]}" --data locked --out x \
-    >stdout 2>"$scratch/stderr" || got=$?
-  expect_result 4 "locked/class1" only "$got" "an unreadable folder"
-elif [ "$(id -u)" -ne 0 ]; then
-  expect 4 "locked/class1" only pretrain "${smoke[@]}" --data locked --out x
-else
-  echo "SKIPPED: an unreadable folder: root's right to read everything cannot be dropped here"
-fi
-chmod 755 locked/class1
 
 # 5: checkpoints
 expect 5 "no_run: no such run" only embed --checkpoint no_run --data test --output f.npy --device cpu
@@ -131,23 +119,6 @@ expect 8 "file: expected a folder" only "${run[@]}" --out file --dry-run
 expect 8 "file: expected a folder" only embed --checkpoint good --data test --output file/f.npy --device cpu
 mkdir folder.npy
 expect 8 "folder.npy: expected a file" only embed --checkpoint good --data test --output folder.npy --device cpu
-mkdir tiny
-if unshare -m true 2>/dev/null; then
-  in_mount() { # MOUNT_OPTIONS COMMAND...: with a file system of its own at tiny/
-    local options=$1
-    shift
-    # shellcheck disable=SC2016
-    unshare -m bash -c 'mount -t tmpfs -o "$0" tmpfs tiny && "$@"' "$options" "$@" >stdout 2>"$scratch/stderr"
-  }
-  got=0
-  in_mount ro,size=1m "$CLR" "${run[@]}" --out tiny/run || got=$?
-  expect_result 8 "tiny/run" only "$got" "a read-only output"
-  got=0
-  in_mount size=64k "$CLR" "${run[@]}" --out tiny/run || got=$?
-  expect_result 8 "tiny/run" last "$got" "a full disk"
-else
-  echo "SKIPPED: read-only output and full disk: mounting is not allowed here"
-fi
 
 # 75: stopped by a signal after saving
 "$CLR" "${run[@]}" --out stopped --set train.epochs=2000 >stdout 2>"$scratch/stderr" &
