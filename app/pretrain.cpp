@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <sstream>
 
 #include "clr/config/load.h"
 #include "clr/core/device.h"
@@ -33,8 +34,25 @@ struct PretrainOptions {
   ComputeOptions compute;
 };
 
-RunConfig read_config(const PretrainOptions& options, const c10::Device& device) {
-  ConfigDocument document = load_config(options.config, "pretrain");
+/// Runs `step`; faults that show only where configuration, method and data meet begin with their
+/// key's pointer, and get the file in front that set it.
+template <class Step>
+auto with_source(const ConfigDocument& document, Step&& step) {
+  try {
+    return step();
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    if (error.kind() != ErrorKind::config || !text.starts_with("/")) throw;
+    const auto colon = text.find(": ");
+    Place place = document.place();
+    std::istringstream keys(text.substr(1, colon - 1));
+    for (std::string key; std::getline(keys, key, '/');) place = place / key;
+    place.fail(text.substr(colon + 2));
+  }
+}
+
+RunConfig read_config(ConfigDocument& document, const PretrainOptions& options,
+                      const c10::Device& device) {
   for (const std::string& set : options.sets) document.set(set);
   if (options.seed >= 0) document.set("train.seed=" + std::to_string(options.seed));
   RunConfig config = read_run_config(document);
@@ -123,16 +141,18 @@ void run(PretrainOptions options) {
             ": already holds a run; add --resume to go on with it, or choose another --out");
   }
   const c10::Device device = resolve_device(options.compute.device);
-  const RunConfig config = read_config(options, device);
+  ConfigDocument document = load_config(options.config, "pretrain");
+  const RunConfig config = read_config(document, options, device);
   const std::shared_ptr<const Dataset> dataset = open_dataset(options.data, config.data);
   if (options.out.empty()) options.out = "runs/pretrain-" + config.method.type + "-" + time_stamp();
-  Json plan = describe(config, *dataset, options);
+  Json plan = with_source(document, [&] { return describe(config, *dataset, options); });
   plan["device"] = device_description(device);
   apply_compute_settings(config.train.compute_threads, config.train.deterministic);
 
   if (options.dry_run) {
     try_output_folder(options.out);
-    const MemoryEstimate estimate = estimate_memory(config, dataset, device);
+    const MemoryEstimate estimate =
+        with_source(document, [&] { return estimate_memory(config, dataset, device); });
     plan["parameters"] = estimate.parameters;
     plan["encoder_parameters"] = estimate.encoder_parameters;
     plan["estimated_peak_memory_bytes"] = estimate.peak_bytes;
@@ -153,7 +173,8 @@ void run(PretrainOptions options) {
   trainer_options.init = options.init;
   trainer_options.resume = options.resume;
   catch_stop_signals();
-  Trainer trainer(config, dataset, trainer_options);
+  Trainer trainer =
+      with_source(document, [&] { return Trainer(config, dataset, trainer_options); });
   const fs::path result_path = fs::path(options.out) / "result.json";
   std::error_code ignored;
   if (trainer.finished() && fs::exists(result_path, ignored)) {

@@ -55,11 +55,11 @@ config_fault 'c.json: /method/temperature' "{$base, \"method\": {\"temperature\"
 config_fault 'c.json: /augment/compat' "{$base, \"augment\": {\"compat\": \"pil\"}}"
 config_fault 'c.json: /augment/views/0/chain/0/p: expected a number in [0, 1], got 2' "{$base, \"augment\": {\"views\": [{\"chain\": [{\"type\": \"horizontal_flip\", \"p\": 2}]}]}}"
 config_fault 'c.json: /augment/views' "{$base, \"augment\": {\"views\": [{\"count\": 2, \"chain\": [{\"type\": \"horizontal_flip\"}]}]}}"
-config_fault '/augment/views' "{$base, \"augment\": {\"views\": [{\"count\": 3, \"chain\": [{\"type\": \"random_resized_crop\", \"size\": 16}]}]}}"
+config_fault 'c.json: /augment/views: expected 2 views of one size for simclr, got 3' "{$base, \"augment\": {\"views\": [{\"count\": 3, \"chain\": [{\"type\": \"random_resized_crop\", \"size\": 16}]}]}}"
 config_fault 'c.json: /train/precision' "{$base, \"train\": {\"precision\": \"float16\"}}"
 config_fault 'c.json: /train/micro_batch' "{$base, \"train\": {\"micro_batch\": 4}}"
 config_fault '/schedule/warmup_epochs' "{$base, \"schedule\": {\"warmup_epochs\": 100}}"
-config_fault '/train/batch_size: expected at most' "{$base, \"train\": {\"batch_size\": 4096}}"
+config_fault 'c.json: /train/batch_size: expected at most' "{$base, \"train\": {\"batch_size\": 4096}}"
 config_fault 'c.json: /extends: no such file' '{"extends": "nowhere.json"}'
 config_fault 'c.json: /extends: leads back' '{"extends": "c.json"}'
 config_fault 'c.json: /: expected an object, got a list of 0' '[]'
