@@ -228,6 +228,38 @@ CATCH_TEST_CASE("kNN in several blocks equals kNN in one", "[eval]") {
   CATCH_CHECK(whole[1].top1 * 4000 == Approx(correct).margin(4.0));
 }
 
+CATCH_TEST_CASE("nearest neighbours are those of the definition", "[eval]") {
+  const Sample set = clouds(200, 6, 3, 11);
+  const Sample queries = clouds(5, 6, 3, 12);
+  const Neighbors found = nearest_neighbors(set.features, queries.features, 4);
+  const Matrix rows = rows_of(set.features);
+  const Matrix asked = rows_of(queries.features);
+  for (std::size_t q = 0; q < asked.size(); ++q) {
+    std::vector<std::pair<double, std::int64_t>> order;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      double dot = 0.0;
+      double squares[2] = {0.0, 0.0};
+      for (std::size_t j = 0; j < rows[i].size(); ++j) {
+        dot += rows[i][j] * asked[q][j];
+        squares[0] += rows[i][j] * rows[i][j];
+        squares[1] += asked[q][j] * asked[q][j];
+      }
+      order.emplace_back(-dot / std::sqrt(squares[0] * squares[1]), i);
+    }
+    std::sort(order.begin(), order.end());
+    for (std::int64_t k = 0; k < 4; ++k) {
+      const auto row = static_cast<std::int64_t>(q);
+      CATCH_CHECK(found.rows[row][k].item<std::int64_t>() ==
+                  order[static_cast<std::size_t>(k)].second);
+      CATCH_CHECK(found.cosines[row][k].item<double>() ==
+                  Approx(-order[static_cast<std::size_t>(k)].first).margin(1e-5));
+    }
+  }
+  // Fewer rows than asked for.
+  CATCH_CHECK(nearest_neighbors(set.features.narrow(0, 0, 2), queries.features, 4).rows.size(1) ==
+              2);
+}
+
 CATCH_TEST_CASE("kNN refuses labels and shapes that do not fit", "[eval]") {
   const torch::Tensor x = at::ones({3, 2});
   const torch::Tensor y = at::tensor({0, 1, 2}, torch::kInt64);

@@ -180,4 +180,14 @@ double knn_leave_one_out(const torch::Tensor& features, const torch::Tensor& lab
   return accuracies({rows, own, rows, own, classes, temperature, true}, {{k, weighting, 0}})[0];
 }
 
+Neighbors nearest_neighbors(const torch::Tensor& set, const torch::Tensor& queries,
+                            std::int64_t k) {
+  TORCH_CHECK(set.dim() == 2 && queries.dim() == 2 && set.size(1) == queries.size(1),
+              "nearest_neighbors: features ", set.sizes(), " and ", queries.sizes());
+  const c10::NoGradGuard no_grad;
+  const torch::Tensor cosines = at::mm(normalized(queries), normalized(set).t());
+  auto [values, rows] = cosines.topk(std::min(k, set.size(0)), 1);
+  return {rows, values};
+}
+
 }  // namespace clr

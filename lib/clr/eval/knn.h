@@ -52,4 +52,15 @@ double knn_leave_one_out(const torch::Tensor& features, const torch::Tensor& lab
                          std::int64_t classes, std::int64_t k, KnnWeighting weighting,
                          double temperature);
 
+struct Neighbors {
+  torch::Tensor rows;     ///< [m, k] int64, of the searched set, nearest first
+  torch::Tensor cosines;  ///< [m, k] float32
+};
+
+/// The rows of a set that are nearest to each query by cosine.
+///
+/// Shapes:  set [n, F], queries [m, F], float32. k is at most n.
+/// Memory:  a normalised copy of both, and 4 * m * n bytes: for a few queries.
+Neighbors nearest_neighbors(const torch::Tensor& set, const torch::Tensor& queries, std::int64_t k);
+
 }  // namespace clr
