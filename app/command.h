@@ -17,7 +17,9 @@ using Action = std::function<void()>;
 
 void add_pretrain_command(CLI::App& program, Action& action);
 void add_linear_eval_command(CLI::App& program, Action& action);
+void add_finetune_command(CLI::App& program, Action& action);
 void add_embed_command(CLI::App& program, Action& action);
+void add_predict_command(CLI::App& program, Action& action);
 void add_config_command(CLI::App& program, Action& action);
 void add_bench_command(CLI::App& program, Action& action);
 

@@ -7,8 +7,7 @@
 #include "clr/config/load.h"
 #include "clr/core/log.h"
 #include "clr/train/config_schema.h"
-#include "clr/train/eval_config.h"
-#include "clr/train/run_config.h"
+#include "clr/train/trained_eval_config.h"
 #include "command.h"
 
 namespace clr {
@@ -27,13 +26,29 @@ struct ConfigOptions {
 /// The file resolved and read strictly, as the command it is for would do.
 Json resolve(const std::string& file, const std::vector<std::string>& sets) {
   ConfigDocument document = load_config(file, "pretrain");
+  const EvalKind kind = eval_kind(document);
+  const bool run = is_run_config(document);
+  if (!run && kind == EvalKind::finetune) document = over_recipe(kFinetuneRecipe, document);
+  if (!run && kind == EvalKind::linear_sgd) document = over_recipe(kLinearSgdRecipe, document);
   for (const std::string& set : sets) document.set(set);
-  if (is_run_config(document)) return dump_value(read_run_config(document));
-  const EvalConfig config = read_eval_config(document);
-  Json json = dump_value(config);
+  if (run) return dump_value(read_run_config(document));
+  Json json;
+  switch (kind) {
+    case EvalKind::features:
+      json = dump_value(read_eval_config(document));
+      break;
+    case EvalKind::linear_sgd:
+      json = dump_value(read_linear_sgd_config(document));
+      break;
+    case EvalKind::finetune:
+      json = dump_value(read_finetune_config(document));
+      break;
+  }
   // What a checkpoint would say is no part of the file.
-  if (config.encoder.type.empty()) json.erase("encoder");
-  if (config.augment.views.empty()) json.erase("augment");
+  if (json["encoder"]["type"] == "") json.erase("encoder");
+  for (const char* key : {"augment", "train_augment"}) {
+    if (json.contains(key) && json[key]["views"].empty()) json.erase(key);
+  }
   return json;
 }
 

@@ -77,16 +77,13 @@ void run(const EmbedOptions& options) {
     throw Error(ErrorKind::usage, "--output " + options.output +
                                       ": expected a name that ends in .npy, .csv or .safetensors");
   }
-  const fs::path folder = output.has_parent_path() ? output.parent_path() : fs::path(".");
-  std::error_code ignored;
-  if (fs::is_directory(output, ignored)) {
-    throw Error(ErrorKind::output, options.output + ": expected a file to write to, got a folder");
-  }
-  make_output_folder(folder);
-  const FeatureExtractor extractor(options.features);
+  prepare_output_file(output);
+  const ModelSource source = open_source(options.features);
+  const FeatureExtractor extractor(
+      source, read_eval_config(evaluation_document(options.features, source)), options.features);
   const std::shared_ptr<const Dataset> dataset =
       open_dataset(options.data, extractor.config().data);
-  extractor.log_assumptions();
+  if (!source.note.empty()) log_info("{}", source.note);
   const Features features = extractor.extract(dataset, "embedding");
   if (kind == ".npy") {
     write_npy(output, features.values);

@@ -2,8 +2,8 @@
 #include "feature_extraction.h"
 
 #include <algorithm>
-#include <optional>
 #include <thread>
+#include <utility>
 
 #include "clr/core/autocast.h"
 #include "clr/core/device.h"
@@ -15,30 +15,41 @@
 namespace clr {
 namespace {
 
-/// With `random` --config is the training configuration that names the architecture, else an
-/// evaluation's.
-std::optional<ConfigDocument> architecture_config(const FeatureOptions& options) {
-  if (options.checkpoint != "random" || options.config.empty()) return std::nullopt;
-  return load_config(options.config, "pretrain");
-}
-
-ModelSource open_source(const FeatureOptions& options) {
-  const auto document = architecture_config(options);
-  return open_model(options.checkpoint, document ? &*document : nullptr);
-}
-
-EvalConfig read_config(const FeatureOptions& options, const ModelSource& source) {
-  ConfigDocument document;
-  document.merge({{"encoder", source.encoder}, {"augment", source.augment}}, source.name);
-  if (options.checkpoint != "random" && !options.config.empty()) {
-    const ConfigDocument given = load_config(options.config, "linear_eval");
-    document.merge(given.value, options.config);
+InferenceConfig resolve(InferenceConfig config, const c10::Device& device) {
+  if (config.precision == Precision::automatic) {
+    config.precision = fast_bfloat16(device) ? Precision::bfloat16 : Precision::float32;
   }
-  for (const std::string& set : options.sets) document.set(set);
-  return read_eval_config(document);
+  if (config.compute_threads == 0)
+    config.compute_threads = std::max(1U, std::thread::hardware_concurrency());
+  if (config.memory_format == MemoryFormat::automatic)
+    config.memory_format = MemoryFormat::channels_last;
+  return config;
 }
 
 }  // namespace
+
+ModelSource open_source(const FeatureOptions& options) {
+  if (options.checkpoint != "random" || options.config.empty()) {
+    return open_model(options.checkpoint, nullptr);
+  }
+  const ConfigDocument architecture = load_config(options.config, "pretrain");
+  return open_model(options.checkpoint, &architecture);
+}
+
+ConfigDocument given_config(const FeatureOptions& options) {
+  if (options.checkpoint == "random" || options.config.empty()) return {};
+  return load_config(options.config, "linear_eval");
+}
+
+ConfigDocument evaluation_document(const FeatureOptions& options, const ModelSource& source) {
+  ConfigDocument document;
+  document.merge({{"encoder", source.encoder}, {"augment", source.augment}}, source.name);
+  if (const ConfigDocument given = given_config(options); !given.value.empty()) {
+    document.merge(given.value, options.config);
+  }
+  for (const std::string& set : options.sets) document.set(set);
+  return document;
+}
 
 void FeatureOptions::add_to(CLI::App& command) {
   command
@@ -50,42 +61,52 @@ void FeatureOptions::add_to(CLI::App& command) {
   command.add_option("--config", config, "configuration file or preset of the evaluation");
   command.add_option("--set", sets, "key.path=value over the configuration, repeatable")
       ->allow_extra_args(false);
-  command.add_option("--layer", layer, "feature (h, before the projection head) or projection (z)")
+  command
+      .add_option_function<std::string>(
+          "--layer",
+          [this](const std::string& name) {
+            layer = name == "projection" ? FeatureLayer::projection : FeatureLayer::feature;
+          },
+          "feature (h, before the projection head) or projection (z)")
       ->check(CLI::IsMember({"feature", "projection"}))
-      ->capture_default_str();
+      ->default_str("feature");
   command.add_option("--seed", seed, "of splits, subsets and random weights")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   compute.add_to(command);
 }
 
-FeatureExtractor::FeatureExtractor(const FeatureOptions& options)
-    : layer_(options.layer == "feature" ? FeatureLayer::feature : FeatureLayer::projection),
-      device_(resolve_device(options.compute.device)),
-      source_(open_source(options)),
-      config_(read_config(options, source_)) {
+void require_layer(const FeatureModel& model, FeatureLayer layer, const std::string& name) {
+  if (layer != FeatureLayer::feature && !model.projector) {
+    throw Error(
+        ErrorKind::checkpoint,
+        fmt::format("{}: layer {}: expected a projection head, got none", name, to_string(layer)));
+  }
+}
+
+FeatureExtractor::FeatureExtractor(const ModelSource& source, const EvalConfig& config,
+                                   const FeatureOptions& options)
+    : layer_(options.layer), device_(resolve_device(options.compute.device)), config_(config) {
   loader_threads_ = options.compute.loader_threads(device_.is_cuda());
   apply_compute_settings(config_.train.compute_threads, /*deterministic=*/false);
-  InferenceConfig& compute = config_.train;
-  if (compute.precision == Precision::automatic) {
-    compute.precision = fast_bfloat16(device_) ? Precision::bfloat16 : Precision::float32;
-  }
-  if (compute.compute_threads == 0)
-    compute.compute_threads = std::max(1U, std::thread::hardware_concurrency());
-  if (compute.memory_format == MemoryFormat::automatic)
-    compute.memory_format = MemoryFormat::channels_last;
-  model_ = build_model(source_, config_.encoder, static_cast<std::uint64_t>(options.seed));
-  if (layer_ == FeatureLayer::projection && !model_.projector) {
-    throw Error(ErrorKind::checkpoint,
-                source_.name + ": --layer projection: expected a projection head, got none");
-  }
-  const bool channels_last = compute.memory_format == MemoryFormat::channels_last;
+  config_.train = resolve(config_.train, device_);
+  model_ = build_model(source, config_.encoder, static_cast<std::uint64_t>(options.seed));
+  require_layer(model_, layer_, source.name);
+  const bool channels_last = config_.train.memory_format == MemoryFormat::channels_last;
   place_module(*model_.encoder, device_, channels_last);
   if (model_.projector) place_module(*model_.projector, device_, channels_last);
 }
 
-void FeatureExtractor::log_assumptions() const {
-  if (!source_.note.empty()) log_info("{}", source_.note);
+FeatureExtractor::FeatureExtractor(FeatureModel model, FeatureLayer layer, const EvalConfig& config,
+                                   const c10::Device& device, int loader_threads)
+    : layer_(layer),
+      device_(device),
+      loader_threads_(loader_threads),
+      config_(config),
+      model_(std::move(model)) {
+  config_.train = resolve(config_.train, device_);
+  model_.encoder->eval();
+  if (model_.projector) model_.projector->eval();
 }
 
 Features FeatureExtractor::extract(std::shared_ptr<const Dataset> dataset,
@@ -111,7 +132,15 @@ Features FeatureExtractor::extract(std::shared_ptr<const Dataset> dataset,
         const BFloat16Autocast autocast(device_.type(),
                                         config_.train.precision == Precision::bfloat16);
         const torch::Tensor h = model_.encoder->forward({pixels});
-        return layer_ == FeatureLayer::feature ? h : model_.projector->forward(h);
+        switch (layer_) {
+          case FeatureLayer::projector_1:
+            return model_.projector->forward_to(h, 1);
+          case FeatureLayer::projection:
+            return model_.projector->forward(h);
+          case FeatureLayer::feature:
+            break;
+        }
+        return h;
       },
       [&progress](std::int64_t done) { progress.update(done); });
   progress.finish();

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "clr/data/dataset.h"
 #include "clr/eval/features.h"
@@ -13,45 +14,66 @@
 
 namespace clr {
 
-enum class FeatureLayer { feature, projection };
+/// Which output of a model is meant: h, z, or the output of the projection head's first layer.
+enum class FeatureLayer { feature, projection, projector_1 };
+constexpr auto enum_names(FeatureLayer) {
+  return std::array{"feature", "projection", "projector_1"};
+}
 
 /// The options that name a model and how its features are computed.
 struct FeatureOptions {
   std::string checkpoint;
   std::string config;
   std::vector<std::string> sets;
-  std::string layer = "feature";
+  FeatureLayer layer = FeatureLayer::feature;
   std::int64_t seed = 0;
   ComputeOptions compute;
 
   void add_to(CLI::App& command);
 };
 
+/// Opens --checkpoint; with `random` --config is the training configuration that names the
+/// architecture.
+ModelSource open_source(const FeatureOptions& options);
+
+/// --config as a document, where it is an evaluation's; an empty one otherwise.
+ConfigDocument given_config(const FeatureOptions& options);
+
+/// What the checkpoint says, --config merged over it, then --set.
+ConfigDocument evaluation_document(const FeatureOptions& options, const ModelSource& source);
+
 /// A model that is ready to compute features, with everything that its configuration says.
 class FeatureExtractor {
  public:
-  /// Opens the checkpoint, merges what it says, --config and --set, and builds the network.
-  explicit FeatureExtractor(const FeatureOptions& options);
+  /// Builds the network and takes LibTorch's settings from the configuration.
+  /// Throws:  Error{checkpoint} for weights that do not fit, or a layer that the model lacks.
+  FeatureExtractor(const ModelSource& source, const EvalConfig& config,
+                   const FeatureOptions& options);
+
+  /// Of a network that is there and placed on `device`; it is put into evaluation mode.
+  FeatureExtractor(FeatureModel model, FeatureLayer layer, const EvalConfig& config,
+                   const c10::Device& device, int loader_threads);
 
   /// Features of a whole set; images are seen through the evaluation transform.
   Features extract(std::shared_ptr<const Dataset> dataset, const std::string& title) const;
 
-  /// Says what had to be assumed about the checkpoint, if anything.
-  void log_assumptions() const;
-
   const EvalConfig& config() const { return config_; }
-  const ModelSource& source() const { return source_; }
+  const FeatureModel& model() const { return model_; }
+  FeatureLayer layer() const { return layer_; }
   const c10::Device& device() const { return device_; }
+  int loader_threads() const { return loader_threads_; }
   /// SHA-256 of the encoder as it is now.
   std::string encoder_sha256() const { return tensors_sha256(*model_.encoder); }
 
  private:
   FeatureLayer layer_;
-  int loader_threads_;
   c10::Device device_;
-  ModelSource source_;
+  int loader_threads_;
   EvalConfig config_;
   FeatureModel model_;
 };
+
+/// Throws Error{checkpoint} when the layer is of a projection head and the model has none.
+void require_layer(const FeatureModel& model, FeatureLayer layer, const std::string& name);
 
 }  // namespace clr

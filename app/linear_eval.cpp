@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
 #include <chrono>
-#include <cmath>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <set>
+#include <stdexcept>
 
+#include "classifier_training.h"
 #include "clr/core/log.h"
 #include "clr/eval/knn.h"
 #include "clr/eval/linear_probe.h"
-#include "clr/eval/statistics.h"
 #include "clr/io/file.h"
 #include "clr/train/run_folder.h"
-#include "csv.h"
+#include "clr/train/trained_eval_config.h"
 #include "evaluation_data.h"
+#include "evaluation_result.h"
 #include "feature_extraction.h"
+#include "head_file.h"
 
 namespace fs = std::filesystem;
 
@@ -27,23 +28,11 @@ namespace {
 struct LinearEvalOptions {
   FeatureOptions features;
   EvaluationDataOptions data;
-  std::string protocol = "lbfgs";
+  std::string protocol;  ///< empty: the configuration's
   std::int64_t seeds = 0;
   std::string out;
   bool json = false;
 };
-
-/// Features and labels of one split, row by row.
-struct JudgedSplit {
-  Features features;
-  torch::Tensor labels;  ///< [n] in the training set's numbering
-};
-
-/// Row i of the features belongs to dataset index indices[i]: bad images may have been left out.
-torch::Tensor labels_of(const Features& features, const std::vector<std::int64_t>& labels) {
-  const torch::Tensor all = torch::tensor(labels, torch::kInt64);
-  return all.index_select(0, features.indices);
-}
 
 /// Rows of the features that hold the given dataset indices.
 torch::Tensor rows_of(const Features& features, const std::vector<std::int64_t>& wanted) {
@@ -65,57 +54,53 @@ Json knn_json(const std::vector<KnnResult>& results) {
   return list;
 }
 
-/// What all draws have, averaged: accuracies and numbers of images.
-Json mean_of(const Json& draws) {
-  const auto count = static_cast<double>(draws.size());
-  Json mean = {{"top1", 0.0},
-               {"top5", 0.0},
-               {"knn", draws[0]["knn"]},
-               {"train_images", draws[0]["train_images"]}};
-  for (Json& entry : mean["knn"]) entry["top1"] = 0.0;
-  const auto add = [count](Json& sum, const Json& value) {
-    sum = sum.get<double>() + value.get<double>() / count;
-  };
-  for (const Json& draw : draws) {
-    for (const char* key : {"top1", "top5"}) add(mean[key], draw[key]);
-    for (std::size_t i = 0; i < mean["knn"].size(); ++i)
-      add(mean["knn"][i]["top1"], draw["knn"][i]["top1"]);
+ClassifierInput input_of(FeatureLayer layer) {
+  switch (layer) {
+    case FeatureLayer::projection:
+      return ClassifierInput::projector;
+    case FeatureLayer::projector_1:
+      return ClassifierInput::projector_1;
+    case FeatureLayer::feature:
+      break;
   }
-  return mean;
+  return ClassifierInput::encoder;
 }
 
-void write_predictions(const fs::path& path, const EvaluationData& data, const Features& features,
-                       const torch::Tensor& labels, const torch::Tensor& probabilities) {
-  std::string text = "name,label,prediction";
-  for (const auto& name : data.classes) text += "," + csv_field("p_" + name);
-  text += "\n";
-  const torch::Tensor predicted = probabilities.argmax(1);
-  for (std::int64_t i = 0; i < probabilities.size(0); ++i) {
-    const auto name_of = [&](const torch::Tensor& numbers) {
-      return csv_field(data.classes[static_cast<std::size_t>(numbers[i].item<std::int64_t>())]);
-    };
-    text += csv_field(data.test->name(features.indices[i].item<std::int64_t>())) + "," +
-            name_of(labels) + "," + name_of(predicted);
-    const torch::Tensor row = probabilities[i];
-    const float* values = row.const_data_ptr<float>();
-    for (std::int64_t c = 0; c < probabilities.size(1); ++c)
-      text += fmt::format(",{:.6g}", values[c]);
-    text += "\n";
+/// The configuration of whichever protocol is wanted, read as strictly as that one reads.
+struct ProtocolConfig {
+  EvalConfig judging;
+  std::optional<LinearSgdConfig> sgd;
+
+  ProtocolConfig(const LinearEvalOptions& options, const ModelSource& source) {
+    ConfigDocument document = evaluation_document(options.features, source);
+    if (!options.protocol.empty()) document.set("probe.protocol=" + options.protocol);
+    if (eval_kind(document) != EvalKind::linear_sgd) {
+      judging = read_eval_config(document);
+      return;
+    }
+    sgd = read_linear_sgd_config(over_recipe(kLinearSgdRecipe, document));
+    sgd->train.seed = options.features.seed;
+    judging = judging_config(*sgd);
   }
-  write_file_durably(path, text);
-}
+};
 
 class LinearEvaluation {
  public:
   explicit LinearEvaluation(const LinearEvalOptions& options)
       : options_(options),
-        extractor_(options.features),
-        data_(open_evaluation_data(options.data, extractor_.config().data,
-                                   static_cast<std::uint64_t>(options.features.seed))) {}
+        source_(open_source(options.features)),
+        config_(options, source_),
+        extractor_(source_, config_.judging, options.features),
+        data_(open_evaluation_data(options.data, config_.judging.data,
+                                   static_cast<std::uint64_t>(options.features.seed))) {
+    if (config_.sgd) prepare_training();
+    // The extractor has its own copy.
+    source_.weights = {};
+  }
 
   Json run() {
     const auto start = std::chrono::steady_clock::now();
-    const fs::path out = output_folder();
+    const fs::path out = evaluation_folder(options_.out, source_, "linear_eval");
     if (holds_training(out)) {
       throw Error(
           ErrorKind::usage,
@@ -123,132 +108,143 @@ class LinearEvaluation {
     }
     make_output_folder(out);
     add_log_file(out / "log.txt");
-    Json config = dump_value(extractor_.config());
+    const Json config = config_.sgd ? dump_value(*config_.sgd) : dump_value(extractor_.config());
     write_file_durably(out / "config.json", dump_text(config, 2) + "\n");
-    if (!data_.held_out_names.empty()) {
-      std::string text;
-      for (const auto& name : data_.held_out_names) text += name + "\n";
-      write_file_durably(out / "holdout.txt", text);
-    }
-    extractor_.log_assumptions();
-    const std::string sha_before = extractor_.encoder_sha256();
-    train_.features = extractor_.extract(data_.train, "train features");
-    train_.labels = labels_of(train_.features, data_.train_labels);
-    test_.features = extractor_.extract(data_.test, "test features");
-    test_.labels = labels_of(test_.features, data_.test_labels);
+    write_names(out / "holdout.txt", data_.held_out_names);
+    if (!source_.note.empty()) log_info("{}", source_.note);
+    sha256_ = extractor_.encoder_sha256();
+    train_ = extract_split(extractor_, data_.train, data_.train_labels, "train features");
+    test_ = extract_split(extractor_, data_.test, data_.test_labels, "test features");
 
-    Json result = {{"protocol", options_.protocol},    {"checkpoint", extractor_.source().name},
-                   {"layer", options_.features.layer}, {"features", train_.features.values.size(1)},
-                   {"classes", data_.classes.size()},  {"test_images", test_.labels.size(0)}};
-    const auto first_seed = static_cast<std::uint64_t>(options_.features.seed);
-    if (options_.seeds > 0) {
-      std::vector<double> values;
-      Json draws = Json::array();
-      for (std::int64_t k = 0; k < options_.seeds; ++k) {
-        const fs::path folder = out / fmt::format("seed_{}", k);
-        make_output_folder(folder);
-        Json draw = one_draw(folder, first_seed + static_cast<std::uint64_t>(k));
-        values.push_back(draw["top1"].get<double>());
-        write_file_durably(folder / "result.json", dump_text(draw, 2) + "\n");
-        draws.push_back(std::move(draw));
-      }
-      Summary summary = summarize(values);
-      // Student's t knows nothing of an accuracy's bounds.
-      for (double& bound : summary.ci95) bound = std::clamp(bound, 0.0, 1.0);
-      // One draw says nothing of the spread between draws: its own interval stands.
-      if (values.size() == 1) summary.ci95 = draws[0]["ci95"].get<std::array<double, 2>>();
-      result.update(mean_of(draws));
-      result["ci95"] = summary.ci95;
-      if (values.size() > 1) result["deviation"] = summary.deviation;
-      result["draws"] = std::move(draws);
-      log_info("top-1 over {} draws: {} deviation {:.1f}", options_.seeds,
-               percent_interval(summary.mean, summary.ci95[0], summary.ci95[1]),
-               100 * summary.deviation);
-    } else {
-      result.update(one_draw(out, first_seed));
-    }
-    result["encoder_sha256"] = extractor_.encoder_sha256();
-    if (result["encoder_sha256"] != sha_before) {
-      throw std::logic_error("the encoder changed while it was judged");
-    }
+    Json result = {{"protocol", to_string(config_.judging.probe.protocol)},
+                   {"checkpoint", source_.name},
+                   {"layer", to_string(extractor_.layer())},
+                   {"features", train_.features.values.size(1)},
+                   {"classes", data_.classes.size()},
+                   {"test_images", test_.labels.size(0)}};
+    result.update(run_draws(
+        out, options_.seeds, static_cast<std::uint64_t>(options_.features.seed),
+        [this](const fs::path& folder, std::uint64_t seed) { return one_draw(folder, seed); }));
+    check_unchanged(extractor_.encoder_sha256());
+    result["encoder_sha256"] = sha256_;
     result["bad_images"] = train_.features.bad.size() + test_.features.bad.size();
     result["seconds"] =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    write_file_durably(out / "result.json", dump_text(result, 2) + "\n");
+    write_result(out, result);
     log_info("{} in {}", out.string(), format_duration(result["seconds"].get<double>()));
     return result;
   }
 
  private:
-  fs::path output_folder() const {
-    if (!options_.out.empty()) return options_.out;
-    if (extractor_.source().run) return *extractor_.source().run / "linear_eval";
-    return "runs/linear-eval-" + time_stamp();
+  /// What a fit gives, and what there is to say about it.
+  struct Fit {
+    LinearHead head;
+    std::string title;
+    Json found;
+  };
+
+  void prepare_training() {
+    ClassifierOptions classifier;
+    classifier.from = input_of(extractor_.layer());
+    training_.run = resolve_automatic(
+        classifier_run(*config_.sgd, classifier, /*frozen=*/true, source_.projector),
+        extractor_.device());
+    training_.init = weights_of(extractor_.model());
+    training_.init_name = source_.name;
+    training_.device = extractor_.device();
+    training_.loader_threads = extractor_.loader_threads();
+    config_.sgd->train = training_.run.train;
+    apply_compute_settings(training_.run.train.compute_threads, training_.run.train.deterministic);
   }
 
-  /// Fits and judges with the labels of one draw, and writes its head and predictions.
-  Json one_draw(const fs::path& folder, std::uint64_t seed) const {
-    const torch::Tensor rows = rows_of(train_.features, labelled_rows(options_.data, data_, seed));
-    const torch::Tensor features = train_.features.values.index_select(0, rows);
-    const torch::Tensor labels = train_.labels.index_select(0, rows);
-    const auto classes = static_cast<std::int64_t>(data_.classes.size());
-    const EvalConfig& config = extractor_.config();
+  void check_unchanged(const std::string& sha256) const {
+    if (sha256 != sha256_) throw std::logic_error("the encoder changed while it was judged");
+  }
 
-    const ProbeFit fit = fit_linear_probe(features, labels, classes, config.probe, seed);
+  Fit fit_by_lbfgs(const torch::Tensor& features, const torch::Tensor& labels,
+                   std::uint64_t seed) const {
+    const ProbeFit fit =
+        fit_linear_probe(features, labels, static_cast<std::int64_t>(data_.classes.size()),
+                         extractor_.config().probe, seed);
     if (!fit.converged) {
       log_warning(
           "the linear classifier had not converged after {} iterations; raise probe.max_iterations",
           fit.iterations);
     }
-    const torch::Tensor probabilities = predict_probabilities(fit.head, test_.features.values);
-    const double top1 = top_k_accuracy(probabilities, test_.labels, 1);
-    const std::int64_t total = test_.labels.size(0);
-    const auto interval = wilson_interval(std::llround(top1 * static_cast<double>(total)), total);
-    const auto knn =
-        knn_grid(features, labels, test_.features.values, test_.labels, classes, config.knn);
-
-    write_predictions(folder / "predictions.csv", data_, test_.features, test_.labels,
-                      probabilities);
-    SafeTensors head;
-    head.tensors = {{"weight", fit.head.weight}, {"bias", fit.head.bias}};
-    head.metadata = {{"clr.classes", dump_text(data_.classes)},
-                     {"clr.layer", options_.features.layer},
-                     {"clr.encoder_sha256", extractor_.encoder_sha256()}};
-    write_safetensors(folder / "head.safetensors", head);
-
-    print_draw(top1, interval, fit, knn, rows.size(0));
-    Json result = {
-        {"top1", top1},
-        {"top5", top_k_accuracy(probabilities, test_.labels, std::min<std::int64_t>(5, classes))},
-        {"ci95", interval},
-        {"knn", knn_json(knn)},
-        {"train_images", rows.size(0)},
-        {"l2", fit.l2},
-        {"objective", fit.objective},
-        {"iterations", fit.iterations},
-        {"converged", fit.converged},
-        {"seed", seed}};
+    Json found = {{"l2", fit.l2},
+                  {"objective", fit.objective},
+                  {"iterations", fit.iterations},
+                  {"converged", fit.converged}};
     if (!fit.tried.empty()) {
       Json tried = Json::array();
       for (const auto& [l2, accuracy] : fit.tried) {
         tried.push_back({{"l2", l2}, {"validation_top1", accuracy}});
       }
-      result["l2_tried"] = std::move(tried);
+      found["l2_tried"] = std::move(tried);
     }
+    return {fit.head, fmt::format("linear, l2 {:.3g}", fit.l2), std::move(found)};
+  }
+
+  /// Trains in FOLDER/training, which holds nothing to keep but the course of the training.
+  Fit fit_by_sgd(const fs::path& folder, const std::vector<std::int64_t>& wanted,
+                 std::uint64_t seed) const {
+    const fs::path training_folder = folder / "training";
+    std::error_code ignored;
+    fs::remove_all(training_folder, ignored);
+    make_output_folder(training_folder);
+    const std::shared_ptr<const Dataset> labelled = make_subset(data_.train, wanted);
+    const TrainedClassifier trained =
+        train_classifier(training_, labelled, training_folder, seed, /*resume=*/false);
+    check_unchanged(tensors_sha256(*trained.model.encoder));
+    fs::remove_all(training_folder / "checkpoints", ignored);
+    const RunConfig run = training_.of_draw(labelled->size(), seed);
+    return {trained.head,
+            fmt::format("linear, {} epochs", run.train.epochs),
+            {{"epochs", trained.training.epochs},
+             {"steps", trained.training.steps},
+             {"loss", trained.training.loss},
+             {"batch_size", run.train.batch_size},
+             {"effective_learning_rate",
+              effective_learning_rate(shared_options(run.optimizer), run.train.batch_size)}}};
+  }
+
+  /// Fits and judges with the labels of one draw, and writes its head and predictions.
+  Json one_draw(const fs::path& folder, std::uint64_t seed) const {
+    const std::vector<std::int64_t> wanted = labelled_rows(options_.data, data_, seed);
+    const torch::Tensor rows = rows_of(train_.features, wanted);
+    const torch::Tensor features = train_.features.values.index_select(0, rows);
+    const torch::Tensor labels = train_.labels.index_select(0, rows);
+    const Fit fit =
+        config_.sgd ? fit_by_sgd(folder, wanted, seed) : fit_by_lbfgs(features, labels, seed);
+    const torch::Tensor probabilities = predict_probabilities(fit.head, test_.features.values);
+    const auto knn =
+        knn_grid(features, labels, test_.features.values, test_.labels,
+                 static_cast<std::int64_t>(data_.classes.size()), extractor_.config().knn);
+
+    write_predictions(folder / "predictions.csv", data_.classes, *data_.test, test_.features,
+                      test_.labels, probabilities);
+    write_head(folder, {fit.head, data_.classes, extractor_.layer(), sha256_,
+                        source_.random ? "random" : source_.name, extractor_.config()});
+    Json result = accuracies(probabilities, test_.labels);
+    print_draw(result, fit.title, knn, rows.size(0));
+    result["knn"] = knn_json(knn);
+    result["train_images"] = rows.size(0);
+    result.update(fit.found);
+    result["seed"] = seed;
     return result;
   }
 
-  void print_draw(double top1, const std::array<double, 2>& interval, const ProbeFit& fit,
-                  const std::vector<KnnResult>& knn, std::int64_t images) const {
-    std::vector<std::vector<std::string>> rows = {{"judged by", "top-1 [95 % interval]"}};
-    rows.push_back({fmt::format("linear, l2 {:.3g}", fit.l2),
-                    percent_interval(top1, interval[0], interval[1])});
+  void print_draw(const Json& result, const std::string& title, const std::vector<KnnResult>& knn,
+                  std::int64_t images) const {
     const std::int64_t total = test_.labels.size(0);
-    for (const KnnResult& result : knn) {
-      const auto bounds =
-          wilson_interval(std::llround(result.top1 * static_cast<double>(total)), total);
-      rows.push_back({fmt::format("kNN, k {}, {}", result.k, to_string(result.weighting)),
-                      percent_interval(result.top1, bounds[0], bounds[1])});
+    std::vector<std::vector<std::string>> rows = {{"judged by", "top-1 [95 % interval]"}};
+    const auto add = [&rows, total](const std::string& name, double top1) {
+      const auto bounds = accuracy_interval(top1, total);
+      rows.push_back({name, percent_interval(top1, bounds[0], bounds[1])});
+    };
+    add(title, result["top1"].get<double>());
+    for (const KnnResult& found : knn) {
+      add(fmt::format("kNN, k {}, {}", found.k, to_string(found.weighting)), found.top1);
     }
     log_info("{} labelled training images, {} test images, {} classes", format_count(images),
              format_count(total), data_.classes.size());
@@ -256,8 +252,12 @@ class LinearEvaluation {
   }
 
   LinearEvalOptions options_;
+  ModelSource source_;
+  ProtocolConfig config_;
   FeatureExtractor extractor_;
   EvaluationData data_;
+  ClassifierTraining training_;  ///< of the sgd protocol
+  std::string sha256_;
   JudgedSplit train_;
   JudgedSplit test_;
 };
@@ -276,9 +276,10 @@ void add_linear_eval_command(CLI::App& program, Action& action) {
   options->features.add_to(*command);
   options->data.add_to(*command);
   command
-      ->add_option("--protocol", options->protocol, "lbfgs: logistic regression on cached features")
-      ->check(CLI::IsMember({"lbfgs"}))
-      ->capture_default_str();
+      ->add_option("--protocol", options->protocol,
+                   "lbfgs: logistic regression on cached features; sgd: SimCLR's, gradient descent "
+                   "on augmented images (default: lbfgs)")
+      ->check(CLI::IsMember(enum_strings<ProbeProtocol>()));
   command
       ->add_option("--seeds", options->seeds,
                    "repeat with this many draws of labels; mean and deviation")

@@ -36,7 +36,9 @@ void run_program(int argc, char** argv) {
   Action action;
   add_pretrain_command(program, action);
   add_linear_eval_command(program, action);
+  add_finetune_command(program, action);
   add_embed_command(program, action);
+  add_predict_command(program, action);
   add_bench_command(program, action);
   add_config_command(program, action);
   try {

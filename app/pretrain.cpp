@@ -116,16 +116,6 @@ void print_plan(const Json& plan, const RunConfig& config) {
   print_facts(rows);
 }
 
-/// Checks that the output folder could be written to, and leaves no trace of having tried.
-void try_output_folder(const fs::path& folder) {
-  std::error_code ignored;
-  std::vector<fs::path> made;
-  for (fs::path at = fs::absolute(folder); !fs::exists(at, ignored); at = at.parent_path())
-    made.push_back(at);
-  make_output_folder(folder);
-  for (const fs::path& at : made) fs::remove(at, ignored);
-}
-
 void run(PretrainOptions options) {
   if (options.resume && options.out.empty()) {
     throw Error(ErrorKind::usage, "--resume: expected --out with the run to resume, got none");
@@ -170,7 +160,8 @@ void run(PretrainOptions options) {
   trainer_options.out = options.out;
   trainer_options.device = device;
   trainer_options.loader_threads = options.compute.loader_threads(device.is_cuda());
-  trainer_options.init = options.init;
+  if (!options.init.empty()) trainer_options.init = read_safetensors(options.init);
+  trainer_options.init_name = options.init;
   trainer_options.resume = options.resume;
   catch_stop_signals();
   Trainer trainer =

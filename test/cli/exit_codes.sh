@@ -32,7 +32,7 @@ expect 2 "--device: expected auto, cpu, cuda or cuda:N, got cuda:x" only pretrai
 expect 2 "--threads" only "${run[@]}" --threads 0
 expect 2 "--out" only "${run[@]}" --resume
 expect 2 "good: already holds a run" only "${run[@]}" --out good
-expect 2 "--protocol" only linear-eval --checkpoint good --train train --test test --protocol sgd
+expect 2 "--protocol" only linear-eval --checkpoint good --train train --test test --protocol adam
 expect 2 "--holdout" only linear-eval --checkpoint good --train train
 expect 2 "--output f.txt" only embed --checkpoint good --data test --output f.txt
 expect 2 "--checkpoint random" only embed --checkpoint random --data test --output f.npy

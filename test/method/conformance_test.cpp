@@ -5,6 +5,7 @@
 #include <torch/utils.h>
 
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "clr/core/autocast.h"
@@ -31,6 +32,11 @@ clr::Component<Seam> describe(const Json& json) {
   return component;
 }
 
+std::shared_ptr<Method> make_described(const Json& json, const MethodContext& context) {
+  torch::manual_seed(7);
+  return clr::methods().make(describe<Method>(json), context);
+}
+
 MethodContext tiny_context() {
   MethodContext context;
   context.make_encoder = [] {
@@ -47,8 +53,7 @@ MethodContext tiny_context() {
 }
 
 std::shared_ptr<Method> make(const std::string& type, const MethodContext& context) {
-  torch::manual_seed(7);
-  return clr::methods().make(describe<Method>({{"type", type}}), context);
+  return make_described({{"type", type}}, context);
 }
 
 /// Two noisy views of eight patterns.
@@ -229,7 +234,8 @@ CATCH_TEST_CASE("every method is its tensors", "[method]") {
     }
     const auto parameters = trained->named_parameters();
     CATCH_CHECK(parameters.contains("encoder.conv1.weight"));
-    CATCH_CHECK(parameters.contains("projector.linear1.weight"));
+    CATCH_CHECK((trained->projector() != nullptr) ==
+                parameters.contains("projector.linear1.weight"));
   }
 }
 
@@ -339,4 +345,120 @@ CATCH_TEST_CASE("simclr under autocast gives float32 embeddings near its own", "
   CATCH_CHECK(half.scalar_type() == torch::kFloat32);
   CATCH_CHECK_FALSE(torch::equal(half, exact));
   CATCH_CHECK((half - exact).norm().item<double>() < 0.2 * exact.norm().item<double>());
+}
+
+CATCH_TEST_CASE("supervised's loss and metric are those of all views' labels", "[method]") {
+  const auto method = make("supervised", tiny_context());
+  method->train();
+  Batch batch = tiny_batch();
+  batch.groups.push_back(batch.groups[0].narrow(0, 0, 1).narrow(3, 0, 8).narrow(4, 0, 8));
+  batch.labels = torch::tensor({3, 1, 4, 1, 5, 9, 2, 6});
+  clr::Embeddings embeddings = method->embed(batch);
+  CATCH_REQUIRE(embeddings.z.size() == 2);
+  CATCH_CHECK(embeddings.z[0].sizes() == torch::IntArrayRef({2, 8, 10}));
+  CATCH_CHECK(embeddings.z[1].sizes() == torch::IntArrayRef({1, 8, 10}));
+  // The classifier starts at zero: all classes are alike.
+  CATCH_CHECK(method->loss(embeddings, batch, {}).loss.item<double>() ==
+              Approx(std::log(10.0)).epsilon(1e-6));
+
+  torch::manual_seed(5);
+  for (auto& z : embeddings.z) z = 3 * torch::randn(z.sizes());
+  const clr::StepOutput output = method->loss(embeddings, batch, {});
+  double sum = 0;
+  int right = 0;
+  for (const Tensor& z : embeddings.z) {
+    for (std::int64_t v = 0; v < z.size(0); ++v) {
+      for (std::int64_t i = 0; i < 8; ++i) {
+        const Tensor row = z[v][i].to(torch::kFloat64);
+        double total = 0;
+        for (std::int64_t c = 0; c < 10; ++c) total += std::exp(row[c].item<double>());
+        const auto label = batch.labels[i].item<std::int64_t>();
+        sum += std::log(total) - row[label].item<double>();
+        right += row.argmax().item<std::int64_t>() == label ? 1 : 0;
+      }
+    }
+  }
+  CATCH_CHECK(output.loss.item<double>() == Approx(sum / 24).epsilon(1e-6));
+  CATCH_REQUIRE(output.metrics.size() == 1);
+  CATCH_CHECK(output.metrics[0].first == "top1");
+  CATCH_CHECK(output.metrics[0].second.item<double>() == Approx(right / 24.0));
+
+  MethodContext unlabelled = tiny_context();
+  unlabelled.classes = 0;
+  CATCH_CHECK_THROWS_AS(make("supervised", unlabelled), clr::Error);
+}
+
+CATCH_TEST_CASE("supervised's learning rates fall from the classifier to the stem", "[method]") {
+  const auto rates = [](const Json& json) {
+    std::map<std::string, double> result;
+    for (const auto& group : make_described(json, tiny_context())->parameter_groups()) {
+      CATCH_CHECK_FALSE(group.constant_lr);
+      for (const auto& [name, parameter] : group.parameters) result[name] = group.lr_multiplier;
+    }
+    return result;
+  };
+  Json json = {{"type", "supervised"}, {"head_lr_multiplier", 10.0}, {"layer_decay", 0.5}};
+  auto on_encoder = rates(json);
+  CATCH_CHECK(on_encoder.at("classifier.weight") == 10.0);
+  CATCH_CHECK(on_encoder.at("classifier.bias") == 10.0);
+  CATCH_CHECK(on_encoder.at("encoder.layer4.1.conv2.weight") == 0.5);
+  CATCH_CHECK(on_encoder.at("encoder.layer4.0.downsample.1.bias") == 0.5);
+  CATCH_CHECK(on_encoder.at("encoder.layer1.0.bn1.weight") == 0.0625);
+  CATCH_CHECK(on_encoder.at("encoder.conv1.weight") == 0.03125);
+  CATCH_CHECK(on_encoder.at("encoder.bn1.bias") == 0.03125);
+
+  json["from"] = "projector_1";
+  auto on_head = rates(json);
+  CATCH_CHECK(on_head.at("classifier.weight") == 10.0);
+  CATCH_CHECK(on_head.at("projector.linear1.weight") == 0.5);
+  CATCH_CHECK(on_head.at("encoder.layer4.1.conv2.weight") == 0.25);
+  CATCH_CHECK(on_head.at("encoder.conv1.weight") == 0.015625);
+  CATCH_CHECK_FALSE(on_head.contains("projector.linear2.weight"));
+
+  const auto plain = make("supervised", tiny_context())->parameter_groups();
+  CATCH_CHECK(plain.size() == 2);
+  for (const auto& group : plain) CATCH_CHECK(group.lr_multiplier == 1.0);
+}
+
+CATCH_TEST_CASE("supervised stands on the layer that was asked for", "[method]") {
+  const auto parameter = [](const std::string& from, const std::string& name) {
+    const auto method = make_described({{"type", "supervised"}, {"from", from}}, tiny_context());
+    return method->named_parameters()[name];
+  };
+  const auto encoder = make("supervised", tiny_context());
+  CATCH_CHECK(encoder->projector() == nullptr);
+  CATCH_CHECK(encoder->named_parameters()["classifier.weight"].sizes() ==
+              torch::IntArrayRef({10, encoder->encoder().feature_dim()}));
+  CATCH_CHECK(parameter("projector_1", "classifier.weight").sizes() ==
+              torch::IntArrayRef({10, 48}));
+  CATCH_CHECK(parameter("projector", "classifier.weight").sizes() == torch::IntArrayRef({10, 16}));
+  CATCH_CHECK(parameter("projector_1", "projector.linear1.weight").requires_grad());
+  CATCH_CHECK_FALSE(parameter("projector_1", "projector.linear2.weight").requires_grad());
+  CATCH_CHECK(parameter("projector", "projector.linear2.weight").requires_grad());
+
+  MethodContext headless = tiny_context();
+  headless.projector.layers = 0;
+  CATCH_CHECK_THROWS_AS(make_described({{"type", "supervised"}, {"from", "projector_1"}}, headless),
+                        clr::Error);
+}
+
+CATCH_TEST_CASE("supervised on frozen networks trains the classifier alone", "[method]") {
+  for (const char* from : {"encoder", "projector_1", "projector"}) {
+    CATCH_INFO(from);
+    const auto method =
+        make_described({{"type", "supervised"}, {"from", from}, {"frozen", true}}, tiny_context());
+    const NamedTensors before = cloned(all_tensors(*method));
+    const std::vector<double> losses = train(*method, 5);
+    CATCH_CHECK(losses.back() < losses.front());
+    const std::set<std::string> expected = {"classifier.bias", "classifier.weight"};
+    CATCH_CHECK((changed(before, all_tensors(*method)) == expected));
+    for (const auto& parameter : method->encoder().parameters()) {
+      CATCH_CHECK_FALSE(parameter.grad().defined());
+    }
+    // As it is judged: by running statistics, not by the batch's.
+    const Batch batch = tiny_batch();
+    const Tensor in_training = method->embed(batch).z[0];
+    method->eval();
+    CATCH_CHECK(torch::equal(in_training, method->embed(batch).z[0]));
+  }
 }

@@ -12,8 +12,8 @@
 
 namespace clr {
 
-enum class ProbeProtocol { lbfgs };
-constexpr auto enum_names(ProbeProtocol) { return std::array{"lbfgs"}; }
+enum class ProbeProtocol { lbfgs, sgd };
+constexpr auto enum_names(ProbeProtocol) { return std::array{"lbfgs", "sgd"}; }
 
 /// The `probe` section.
 struct ProbeConfig {
@@ -24,15 +24,17 @@ struct ProbeConfig {
   std::int64_t max_iterations = 1000;
 
   static void fields(auto&& f) {
-    f("protocol", &ProbeConfig::protocol, "lbfgs: logistic regression on cached features");
+    f("protocol", &ProbeConfig::protocol, 
+      "lbfgs: logistic regression on cached features; sgd: SimCLR's, gradient descent on augmented "
+      "images");
     f("l2", &ProbeConfig::l2, AtLeast{0},
-      "factor of the summed squared weights beside the mean loss; auto = chosen on held-out "
+      "lbfgs: factor of the summed squared weights beside the mean loss; auto = chosen on held-out "
       "training images");
     f("standardize", &ProbeConfig::standardize,
-      "features to mean 0, deviation 1 (of the training set)");
+      "lbfgs: features to mean 0, deviation 1 (of the training set)");
     f("validation", &ProbeConfig::validation, In{0.01, 0.5},
-      "share of train held out to choose l2");
-    f("max_iterations", &ProbeConfig::max_iterations, In{1, 1e6}, "of L-BFGS");
+      "lbfgs: share of train held out to choose l2");
+    f("max_iterations", &ProbeConfig::max_iterations, In{1, 1e6}, "lbfgs: of the search");
   }
 };
 

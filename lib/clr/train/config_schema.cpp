@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clr/train/config_schema.h"
 
-#include "clr/train/eval_config.h"
-#include "clr/train/run_config.h"
+#include "clr/train/trained_eval_config.h"
 
 namespace clr {
 namespace {
@@ -39,9 +38,10 @@ void write_table(std::string& text, const Json& properties) {
   text += "\n| key | value | default | meaning |\n|---|---|---|---|\n";
   for (const auto& [key, schema] : properties.items()) {
     if (key == "type" && schema.contains("const")) continue;
-    text += fmt::format("| `{}` | {} | {} | {} |\n", key, type_text(schema),
-                        schema.contains("default") ? "`" + schema["default"].dump() + "`" : "",
-                        schema.value("description", ""));
+    text +=
+        fmt::format("| `{}` | {} | {} | {} |\n", key, type_text(schema),
+                    schema.contains("default") ? fmt::format("`{}`", schema["default"].dump()) : "",
+                    schema.value("description", ""));
   }
 }
 
@@ -73,7 +73,8 @@ void write_section(std::string& text, const std::string& title, const Json& sche
 
 Json config_schema() {
   Json run = fields_schema<RunConfig>();
-  const Json evaluation = fields_schema<EvalConfig>();
+  Json evaluation = fields_schema<EvalConfig>();
+  evaluation["properties"].update(fields_schema<FinetuneConfig>()["properties"]);
   Json properties = {{"$schema", {{"type", "string"}, {"description", "this file, for editors"}}},
                      {"extends",
                       {{"type", "string"},
@@ -108,11 +109,26 @@ std::string config_markdown() {
   };
   write_all(fields_schema<RunConfig>());
   text +=
-      "\n# Evaluations (`clr linear-eval`, `clr embed`)\n\n"
+      "\n# Evaluations (`clr linear-eval`, `clr embed`, `clr predict`)\n\n"
       "`encoder`, `augment` and `data` are as above.\n";
   Json evaluation = fields_schema<EvalConfig>();
   for (const char* shared : {"encoder", "augment", "data"}) evaluation["properties"].erase(shared);
   write_all(evaluation);
+  text +=
+      "\n# Evaluations that train (`clr finetune`, `clr linear-eval --protocol sgd`)\n\n"
+      "`encoder`, `augment`, `data`, `probe` and `knn` are as above (the last two are "
+      "linear-eval's "
+      "alone),\n"
+      "`optimizer`, `schedule` and `train` as for training runs. What a file leaves out is taken "
+      "from "
+      "the presets\n"
+      "`finetune` and `linear_eval_sgd`, which hold SimCLR's recipes, not from the defaults "
+      "above.\n\n"
+      "`train_augment` has the form of `augment`: the views that are trained on. Default: "
+      "`random_resized_crop`\n"
+      "to the size of the evaluation transform, `horizontal_flip`, and its `normalize`.\n";
+  Json finetune = fields_schema<FinetuneConfig>();
+  write_section(text, "`finetune`", finetune["properties"]["finetune"], 2);
   return text;
 }
 

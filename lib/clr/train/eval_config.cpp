@@ -3,10 +3,7 @@
 
 namespace clr {
 
-EvalConfig read_eval_config(const ConfigDocument& document) {
-  EvalConfig config;
-  const Place root = document.place();
-  read_fields(document.value, root, config);
+void validate_eval_config(const EvalConfig& config, const Place& root) {
   if (!config.augment.views.empty()) {
     const Augmenter augmenter(config.augment, root / "augment");
     if (augmenter.view_count() != 1) {
@@ -18,6 +15,12 @@ EvalConfig read_eval_config(const ConfigDocument& document) {
   if (config.knn.weighting.empty()) {
     (root / "knn" / "weighting").fail("expected at least one weighting, got none");
   }
+}
+
+EvalConfig read_eval_config(const ConfigDocument& document) {
+  EvalConfig config;
+  read_fields(document.value, document.place(), config);
+  validate_eval_config(config, document.place());
   return config;
 }
 

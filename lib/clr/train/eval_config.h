@@ -27,7 +27,7 @@ struct InferenceConfig {
   }
 };
 
-/// Configuration of linear-eval and embed. `encoder` and `augment` begin as what the checkpoint
+/// Configuration of linear-eval by L-BFGS, of embed and predict. `encoder` and `augment` begin as what the checkpoint
 /// says.
 struct EvalConfig {
   Component<Encoder> encoder;
@@ -46,6 +46,10 @@ struct EvalConfig {
     f("train", &EvalConfig::train, "computing features");
   }
 };
+
+/// Checks what fields cannot say alone: one view, at least one k and one weighting.
+/// Throws:  Error{config}; `root` is the whole configuration.
+void validate_eval_config(const EvalConfig& config, const Place& root);
 
 /// Reads a resolved document strictly. An absent encoder or transform is left empty.
 /// Throws:  Error{config} with source and pointer.

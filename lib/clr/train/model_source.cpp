@@ -135,7 +135,8 @@ FeatureModel build_model(const ModelSource& source, const Component<Encoder>& en
   torch::manual_seed(Rng(seed, {}, OpId::initialization).bits64(0));
   FeatureModel model;
   model.encoder = encoders().make(encoder);
-  if (source.projector) {
+  // A model may have been trained without the head that its configuration describes.
+  if (source.projector && (source.random || has_prefix(source.weights, "projector."))) {
     model.projector = std::make_shared<MlpHead>(model.encoder->feature_dim(), *source.projector);
   }
   if (!source.random) {
@@ -145,6 +146,19 @@ FeatureModel build_model(const ModelSource& source, const Component<Encoder>& en
   model.encoder->eval();
   if (model.projector) model.projector->eval();
   return model;
+}
+
+SafeTensors weights_of(const FeatureModel& model) {
+  SafeTensors content;
+  const auto add = [&content](const std::string& prefix, const torch::nn::Module& module) {
+    for (const auto& item : module.named_parameters())
+      content.tensors.emplace_back(prefix + item.key(), item.value().detach().cpu());
+    for (const auto& item : module.named_buffers())
+      content.tensors.emplace_back(prefix + item.key(), item.value().cpu());
+  };
+  add("encoder.", *model.encoder);
+  if (model.projector) add("projector.", *model.projector);
+  return content;
 }
 
 std::string tensors_sha256(const torch::nn::Module& module) {

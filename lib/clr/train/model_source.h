@@ -44,6 +44,9 @@ struct FeatureModel {
 FeatureModel build_model(const ModelSource& source, const Component<Encoder>& encoder,
                          std::uint64_t seed);
 
+/// The tensors of a model as a model file has them, on the CPU.
+SafeTensors weights_of(const FeatureModel& model);
+
 /// SHA-256 over names, shapes and bytes of all parameters and buffers, in name order.
 std::string tensors_sha256(const torch::nn::Module& module);
 

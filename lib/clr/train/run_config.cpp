@@ -16,31 +16,36 @@ void validate(const RunConfig& config, const Place& root) {
   if (config.augment.views.empty()) views.fail("expected at least one group of views, got none");
   // Building it checks chains, kernels and final sizes.
   Augmenter(config.augment, root / "augment");
-
-  const Place train = root / "train";
-  if (config.schedule.warmup_epochs > static_cast<double>(config.train.epochs)) {
-    (root / "schedule" / "warmup_epochs")
-        .fail(fmt::format("expected at most train.epochs = {}, got {}", config.train.epochs,
-                          config.schedule.warmup_epochs));
-  }
-  for (std::size_t i = 1; i < config.schedule.milestones.size(); ++i) {
-    if (config.schedule.milestones[i] <= config.schedule.milestones[i - 1]) {
-      (root / "schedule" / "milestones" / i).fail("expected milestones in ascending order");
-    }
-  }
-  if (config.schedule.type == ScheduleType::step && config.schedule.milestones.empty()) {
-    (root / "schedule" / "milestones")
-        .fail("expected at least one epoch for a step schedule, got none");
-  }
+  validate_schedule(config.schedule, config.train, root);
 }
 
 }  // namespace
 
-bool is_run_config(const ConfigDocument& document) {
-  for (const char* key : {"method", "projector", "optimizer", "schedule"}) {
-    if (document.value.contains(key)) return true;
+void validate_schedule(const ScheduleConfig& schedule, const TrainConfig& train,
+                       const Place& root) {
+  const Place place = root / "schedule";
+  if (schedule.warmup_epochs > static_cast<double>(train.epochs)) {
+    (place / "warmup_epochs")
+        .fail(fmt::format("expected at most train.epochs = {}, got {}", train.epochs,
+                          schedule.warmup_epochs));
   }
-  return !document.value.contains("probe") && !document.value.contains("knn");
+  for (std::size_t i = 1; i < schedule.milestones.size(); ++i) {
+    if (schedule.milestones[i] <= schedule.milestones[i - 1]) {
+      (place / "milestones" / i).fail("expected milestones in ascending order");
+    }
+  }
+  if (schedule.type == ScheduleType::step && schedule.milestones.empty()) {
+    (place / "milestones").fail("expected at least one epoch for a step schedule, got none");
+  }
+}
+
+bool is_run_config(const ConfigDocument& document) {
+  const Json& value = document.value;
+  if (value.contains("method") || value.contains("projector")) return true;
+  for (const char* key : {"probe", "knn", "finetune", "train_augment"}) {
+    if (value.contains(key)) return false;
+  }
+  return true;
 }
 
 RunConfig read_run_config(const ConfigDocument& document) {

@@ -104,8 +104,12 @@ struct RunConfig {
 /// Throws:  Error{config} with source and pointer.
 RunConfig read_run_config(const ConfigDocument& document);
 
-/// Whether a document describes a training run rather than an evaluation (which has `probe` or
-/// `knn`).
+/// The rules that join `schedule` and `train`.
+/// Throws:  Error{config} with source and pointer; `root` is the whole configuration.
+void validate_schedule(const ScheduleConfig& schedule, const TrainConfig& train, const Place& root);
+
+/// Whether a document describes a training run rather than an evaluation (which has a section that
+/// training runs lack, and neither `method` nor `projector`).
 bool is_run_config(const ConfigDocument& document);
 
 /// The transform that a run's encoder is judged with: for the cifar stem and small images the

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <vector>
 
 namespace fs = std::filesystem;
 
@@ -68,6 +69,23 @@ void make_output_folder(const fs::path& folder) {
     throw Error(ErrorKind::output,
                 folder.string() + ": cannot be written to: " + std::strerror(reason));
   }
+}
+
+void try_output_folder(const fs::path& folder) {
+  std::error_code ignored;
+  std::vector<fs::path> made;
+  for (fs::path at = fs::absolute(folder); !fs::exists(at, ignored); at = at.parent_path())
+    made.push_back(at);
+  make_output_folder(folder);
+  for (const fs::path& at : made) fs::remove(at, ignored);
+}
+
+void prepare_output_file(const fs::path& file) {
+  std::error_code ignored;
+  if (fs::is_directory(file, ignored)) {
+    throw Error(ErrorKind::output, file.string() + ": expected a file to write to, got a folder");
+  }
+  make_output_folder(file.has_parent_path() ? file.parent_path() : fs::path("."));
 }
 
 bool holds_run(const fs::path& folder) {

@@ -12,6 +12,13 @@ namespace clr {
 ///          full.
 void make_output_folder(const std::filesystem::path& folder);
 
+/// Proves the same and leaves no trace of having tried.
+void try_output_folder(const std::filesystem::path& folder);
+
+/// Makes the folder of a file that is to be written, and proves that it can be.
+/// Throws:  Error{output}, for a folder in the file's place too.
+void prepare_output_file(const std::filesystem::path& file);
+
 /// Whether a folder holds a run of any command (a configuration or checkpoints).
 bool holds_run(const std::filesystem::path& folder);
 

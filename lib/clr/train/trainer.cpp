@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <thread>
+#include <utility>
 
 #include "clr/core/autocast.h"
 #include "clr/core/device.h"
@@ -77,7 +78,7 @@ class Trainer::Loop {
     const RunConfig& c = config_;
     method_ = build_method(c, dataset_->size(),
                            static_cast<std::int64_t>(dataset_->classes().size()), steps_per_epoch_);
-    if (!options.init.empty()) load_initial_weights();
+    load_initial_weights();
     place_module(*method_, options.device, c.train.memory_format == MemoryFormat::channels_last);
     const OptimizerOptions shared = shared_options(c.optimizer);
     base_rate_ = effective_learning_rate(shared, c.train.batch_size);
@@ -97,6 +98,7 @@ class Trainer::Loop {
   }
 
   bool finished() const { return state_.step == total_steps_; }
+  Method& method() { return *method_; }
 
   TrainResult run() {
     const auto start = Clock::now();
@@ -139,10 +141,12 @@ class Trainer::Loop {
  private:
   /// A whole model file, or an encoder alone.
   void load_initial_weights() {
-    const SafeTensors content = read_safetensors(options_.init);
-    load_encoder(method_->encoder(), content, options_.init);
+    // Not kept: they are as large as the networks.
+    const SafeTensors content = std::exchange(options_.init, {});
+    if (content.tensors.empty()) return;
+    load_encoder(method_->encoder(), content, options_.init_name);
     if (method_->projector() != nullptr && has_prefix(content, "projector.")) {
-      load_tensors(*method_->projector(), content, "projector.", options_.init);
+      load_tensors(*method_->projector(), content, "projector.", options_.init_name);
     }
   }
 
@@ -452,5 +456,7 @@ Trainer::~Trainer() = default;
 bool Trainer::finished() const { return loop_->finished(); }
 
 TrainResult Trainer::run() { return loop_->run(); }
+
+Method& Trainer::method() { return loop_->method(); }
 
 }  // namespace clr

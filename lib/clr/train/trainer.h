@@ -11,6 +11,7 @@
 
 #include "clr/data/dataset.h"
 #include "clr/data/loader.h"
+#include "clr/io/safetensors.h"
 #include "clr/method/method.h"
 #include "clr/train/run_config.h"
 
@@ -21,7 +22,8 @@ struct TrainerOptions {
   std::filesystem::path out;
   torch::Device device{torch::kCPU};
   int loader_threads = 1;
-  std::string init;  ///< model.safetensors (or a bare encoder) to start from; empty: none
+  SafeTensors init;  ///< a model file's content (or a bare encoder's) to start from; may be empty
+  std::string init_name;  ///< where it came from, for messages
   bool resume = false;
 };
 
@@ -76,6 +78,9 @@ class Trainer {
   /// Throws:  Error{stopped} after a signal, with everything saved; Error{diverged} for a loss that
   ///          is not finite; Error{data}, Error{output} as they come.
   TrainResult run();
+
+  /// What is trained.
+  Method& method();
 
  private:
   class Loop;

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// What evaluations write: accuracies, predictions, and several draws of labels summed up.
+#pragma once
+
+#include <torch/types.h>
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "clr/eval/features.h"
+#include "evaluation_data.h"
+#include "feature_extraction.h"
+
+namespace clr {
+
+/// Features and labels of one split, row by row.
+struct JudgedSplit {
+  Features features;
+  torch::Tensor labels;  ///< [n] in the training set's numbering
+};
+
+/// Computes a split's features. Bad images have no row.
+/// `labels`: of the whole data set, [dataset->size()].
+JudgedSplit extract_split(const FeatureExtractor& extractor, std::shared_ptr<const Dataset> dataset,
+                          const std::vector<std::int64_t>& labels, const std::string& title);
+
+/// 95 % interval of an accuracy that was counted on `total` images.
+std::array<double, 2> accuracy_interval(double accuracy, std::int64_t total);
+
+/// {"top1", "top5", "ci95"} of predicted probabilities [n, C].
+Json accuracies(const torch::Tensor& probabilities, const torch::Tensor& labels);
+
+/// CSV: name, label (where `labels` is defined), prediction, and p_CLASS with each probability.
+void write_predictions(const std::filesystem::path& path, const std::vector<std::string>& classes,
+                       const Dataset& dataset, const Features& features,
+                       const torch::Tensor& labels, const torch::Tensor& probabilities);
+
+/// OUT, else RUN/<command> for a run's model, else runs/<command>-TIME.
+std::filesystem::path evaluation_folder(const std::string& out, const ModelSource& source,
+                                        const std::string& command);
+
+/// Writes names a line, where there are any.
+void write_names(const std::filesystem::path& path, const std::vector<std::string>& names);
+
+/// Writes result.json into a folder.
+void write_result(const std::filesystem::path& folder, const Json& result);
+
+/// One draw of labels: judges into a folder and returns what it found ("top1", "ci95", ...).
+using Draw = std::function<Json(const std::filesystem::path& folder, std::uint64_t seed)>;
+
+/// With seeds = 0 one draw into `out` itself. Else draws with seeds first, first + 1, ... into
+/// OUT/seed_K, each with its result.json, and their means, deviation and interval.
+Json run_draws(const std::filesystem::path& out, std::int64_t seeds, std::uint64_t first_seed,
+               const Draw& draw);
+
+}  // namespace clr

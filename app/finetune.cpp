@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "classifier_training.h"
+#include "clr/core/device.h"
+#include "clr/core/log.h"
+#include "clr/core/stop.h"
+#include "clr/io/file.h"
+#include "clr/train/run_folder.h"
+#include "clr/train/trained_eval_config.h"
+#include "evaluation_data.h"
+#include "evaluation_result.h"
+#include "feature_extraction.h"
+#include "head_file.h"
+
+namespace fs = std::filesystem;
+
+namespace clr {
+namespace {
+
+struct FinetuneCommand {
+  std::string checkpoint;
+  bool from_scratch = false;
+  std::string config;
+  std::vector<std::string> sets;
+  EvaluationDataOptions data;
+  std::int64_t seeds = 0;
+  std::int64_t seed = -1;
+  std::string out;
+  bool resume = false;
+  bool dry_run = false;
+  bool json = false;
+  ComputeOptions compute;
+
+  /// --config names an architecture then, and no recipe.
+  bool random() const { return from_scratch || checkpoint == "random"; }
+};
+
+FeatureLayer layer_of(ClassifierInput from) {
+  switch (from) {
+    case ClassifierInput::projector_1:
+      return FeatureLayer::projector_1;
+    case ClassifierInput::projector:
+      return FeatureLayer::projection;
+    case ClassifierInput::encoder:
+      break;
+  }
+  return FeatureLayer::feature;
+}
+
+/// What training starts from, and what --config says of the recipe.
+struct Start {
+  ModelSource source;
+  ConfigDocument given;
+};
+
+Start open_start(const FinetuneCommand& options) {
+  Start start;
+  if (!options.random()) {
+    start.source = open_model(options.checkpoint, nullptr);
+    if (!options.config.empty()) start.given = load_config(options.config, "finetune");
+    return start;
+  }
+  if (options.config.empty()) {
+    throw Error(ErrorKind::usage,
+                "--from-scratch: expected a training --config that names the architecture, got "
+                "none; or give --checkpoint random:RUN");
+  }
+  const ConfigDocument document = load_config(options.config, "pretrain");
+  if (is_run_config(document)) {
+    start.source = open_model("random", &document);
+    return start;
+  }
+  // The stored configuration of such a run names the architecture too.
+  for (const char* key : {"encoder", "augment"}) {
+    if (!document.value.contains(key)) {
+      (document.place() / key).fail("expected one for --from-scratch, got none");
+    }
+  }
+  start.source.name = "random";
+  start.source.random = true;
+  start.source.encoder = document.value["encoder"];
+  start.source.augment = document.value["augment"];
+  start.given = document;
+  return start;
+}
+
+FinetuneConfig read_config(const FinetuneCommand& options, const Start& start) {
+  ConfigDocument given;
+  given.merge({{"encoder", start.source.encoder}, {"augment", start.source.augment}},
+              start.source.name);
+  if (!start.given.value.empty()) given.merge(start.given.value, options.config);
+  ConfigDocument document = over_recipe(kFinetuneRecipe, given);
+  for (const std::string& set : options.sets) document.set(set);
+  if (options.seed >= 0) document.set("train.seed=" + std::to_string(options.seed));
+  FinetuneConfig config = read_finetune_config(document);
+  if (options.resume && holds_run(options.out)) {
+    const fs::path path = fs::path(options.out) / "config.json";
+    const Json stored = parse_json(read_file(path, ErrorKind::checkpoint), path.string());
+    Json own = dump_value(config);
+    // A seed that nobody names now is the one that the run was started with.
+    if (!document.value["train"].contains("seed")) {
+      own["train"]["seed"] = stored.value(Json::json_pointer("/train/seed"), std::int64_t{0});
+    }
+    check_resumed_config(stored, own, document.place());
+    document.merge(own, path.string());
+    config = read_finetune_config(document);
+  }
+  return config;
+}
+
+class Finetuning {
+ public:
+  explicit Finetuning(const FinetuneCommand& options)
+      : options_(options), device_(resolve_device(options.compute.device)) {
+    Start start = open_start(options);
+    config_ = read_config(options, start);
+    source_ = std::move(start.source);
+    seed_ = static_cast<std::uint64_t>(config_.train.seed);
+    const FinetuneOptions& finetune = config_.finetune;
+    training_.run = resolve_automatic(
+        classifier_run(config_, finetune, /*frozen=*/false, source_.projector), device_);
+    config_.train = training_.run.train;
+    apply_compute_settings(config_.train.compute_threads, config_.train.deterministic);
+    // Also shows now, before any folder is made, whether the weights fit.
+    const FeatureModel model = build_model(source_, config_.encoder, seed_);
+    require_layer(model, layer_of(finetune.from), source_.name);
+    start_sha256_ = tensors_sha256(*model.encoder);
+    if (!source_.random) training_.init = weights_of(model);
+    source_.weights = {};
+    training_.init_name = source_.name;
+    training_.device = device_;
+    training_.loader_threads = options.compute.loader_threads(device_.is_cuda());
+    data_ = open_evaluation_data(options.data, config_.data, seed_);
+    out_ = evaluation_folder(options.out, source_, "finetune");
+    if (!options.resume && holds_run(out_)) {
+      throw Error(ErrorKind::usage,
+                  out_.string() +
+                      ": already holds a run; add --resume to go on with it, or choose another "
+                      "--out");
+    }
+  }
+
+  /// What would be done with the first draw of labels.
+  Json plan() const {
+    const std::shared_ptr<const Dataset> labelled = labelled_set(seed_);
+    require_two_classes(*labelled);
+    const RunConfig run = training_.of_draw(labelled->size(), seed_);
+    const std::int64_t per_epoch = steps_per_epoch(run, labelled->size());
+    return {{"checkpoint", source_.name},
+            {"from", to_string(config_.finetune.from)},
+            {"out", out_.string()},
+            {"train_images", labelled->size()},
+            {"test_images", data_.test->size()},
+            {"classes", data_.classes.size()},
+            {"draws", std::max<std::int64_t>(1, options_.seeds)},
+            {"epochs", run.train.epochs},
+            {"steps_per_epoch", per_epoch},
+            {"steps", per_epoch * run.train.epochs},
+            {"batch_size", run.train.batch_size},
+            {"effective_learning_rate",
+             effective_learning_rate(shared_options(run.optimizer), run.train.batch_size)},
+            {"precision", to_string(run.train.precision)},
+            {"device", device_description(device_)}};
+  }
+
+  void print(const Json& plan) const {
+    log_info("{} from {} ({})", source_.random ? "training from scratch" : "fine-tuning",
+             source_.name, plan["from"].get<std::string>());
+    if (!source_.note.empty()) log_info("{}", source_.note);
+    print_facts(
+        {{"labelled images",
+          fmt::format("{} in {} classes", format_count(plan["train_images"].get<std::int64_t>()),
+                      data_.classes.size())},
+         {"test images", format_count(plan["test_images"].get<std::int64_t>())},
+         {"steps", fmt::format("{} ({} epochs of {}, batch {})",
+                               format_count(plan["steps"].get<std::int64_t>()),
+                               plan["epochs"].get<std::int64_t>(),
+                               plan["steps_per_epoch"].get<std::int64_t>(),
+                               plan["batch_size"].get<std::int64_t>())},
+         {"effective learning rate",
+          fmt::format("{:.6g}", plan["effective_learning_rate"].get<double>())},
+         {"precision", plan["precision"].get<std::string>()},
+         {"device", plan["device"].get<std::string>()},
+         {"output", out_.string()}});
+  }
+
+  const fs::path& out() const { return out_; }
+
+  Json run(const Json& plan) {
+    const auto start = std::chrono::steady_clock::now();
+    make_output_folder(out_);
+    if (const auto finished = kept_result(out_)) {
+      log_info("{}: already finished", out_.string());
+      return *finished;
+    }
+    catch_stop_signals();
+    add_log_file(out_ / "log.txt");
+    write_file_durably(out_ / "config.json", dump_text(dump_value(config_), 2) + "\n");
+    write_names(out_ / "holdout.txt", data_.held_out_names);
+    print(plan);
+    Json result = {{"protocol", "finetune"},          {"checkpoint", source_.name},
+                   {"from_scratch", source_.random},  {"from", to_string(config_.finetune.from)},
+                   {"classes", data_.classes.size()}, {"test_images", data_.test->size()}};
+    result.update(run_draws(
+        out_, options_.seeds, seed_,
+        [this](const fs::path& folder, std::uint64_t seed) { return one_draw(folder, seed); }));
+    result["encoder_sha256"] = start_sha256_;
+    result["seconds"] =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    write_result(out_, result);
+    log_info("{} in {}", out_.string(), format_duration(result["seconds"].get<double>()));
+    return result;
+  }
+
+ private:
+  /// A finished result of the run that --resume goes on with.
+  std::optional<Json> kept_result(const fs::path& folder) const {
+    const fs::path path = folder / "result.json";
+    std::error_code ignored;
+    if (!options_.resume || !fs::exists(path, ignored)) return std::nullopt;
+    Json result = parse_json(read_file(path, ErrorKind::checkpoint), path.string());
+    if (result.value("encoder_sha256", "") != start_sha256_) {
+      throw Error(ErrorKind::checkpoint,
+                  fmt::format("{}: expected the encoder that the run to resume began with, got "
+                              "another ({}); give the same --checkpoint",
+                              path.string(), source_.name));
+    }
+    return result;
+  }
+
+  std::shared_ptr<const Dataset> labelled_set(std::uint64_t seed) const {
+    return make_subset(data_.train, labelled_rows(options_.data, data_, seed));
+  }
+
+  Json one_draw(const fs::path& folder, std::uint64_t seed) const {
+    if (const auto finished = kept_result(folder)) {
+      log_info("{}: already finished", folder.string());
+      return *finished;
+    }
+    const std::shared_ptr<const Dataset> labelled = labelled_set(seed);
+    if (labelled->size() < data_.train->size()) write_labels(folder / "labels.txt", *labelled);
+    const TrainedClassifier trained =
+        train_classifier(training_, labelled, folder, seed, options_.resume);
+    const FeatureLayer layer = layer_of(config_.finetune.from);
+    const FeatureExtractor extractor(trained.model, layer, judging_config(config_), device_,
+                                     training_.loader_threads);
+    const JudgedSplit test = extract_split(extractor, data_.test, data_.test_labels, "test images");
+    const torch::Tensor probabilities = predict_probabilities(trained.head, test.features.values);
+    write_predictions(folder / "predictions.csv", data_.classes, *data_.test, test.features,
+                      test.labels, probabilities);
+    const std::string sha256 = extractor.encoder_sha256();
+    write_head(folder, {trained.head, data_.classes, layer, sha256,
+                        trained.training.checkpoint / "model.safetensors", extractor.config()});
+
+    Json result = accuracies(probabilities, test.labels);
+    const auto bounds = result["ci95"].get<std::array<double, 2>>();
+    log_info("{} labelled training images, {} test images: top-1 {}",
+             format_count(labelled->size()), format_count(test.labels.size(0)),
+             percent_interval(result["top1"].get<double>(), bounds[0], bounds[1]));
+    const RunConfig run = training_.of_draw(labelled->size(), seed);
+    result.update({{"train_images", labelled->size()},
+                   {"test_images", test.labels.size(0)},
+                   {"epochs", trained.training.epochs},
+                   {"steps", trained.training.steps},
+                   {"loss", trained.training.loss},
+                   {"batch_size", run.train.batch_size},
+                   {"effective_learning_rate",
+                    effective_learning_rate(shared_options(run.optimizer), run.train.batch_size)},
+                   {"training_seconds", trained.training.seconds},
+                   {"bad_images", trained.training.bad_images +
+                                      static_cast<std::int64_t>(test.features.bad.size())},
+                   {"trained_checkpoint", trained.training.checkpoint.string()},
+                   {"trained_encoder_sha256", sha256},
+                   {"encoder_sha256", start_sha256_},
+                   {"seed", seed}});
+    return result;
+  }
+
+  static void write_labels(const fs::path& path, const Dataset& labelled) {
+    std::vector<std::string> names;
+    for (std::int64_t i = 0; i < labelled.size(); ++i) names.push_back(labelled.name(i));
+    write_names(path, names);
+  }
+
+  FinetuneCommand options_;
+  c10::Device device_;
+  ModelSource source_;
+  FinetuneConfig config_;
+  std::uint64_t seed_ = 0;
+  ClassifierTraining training_;
+  std::string start_sha256_;
+  EvaluationData data_;
+  fs::path out_;
+};
+
+void run(const FinetuneCommand& options) {
+  if (options.checkpoint.empty() == !options.from_scratch) {
+    throw Error(ErrorKind::usage,
+                fmt::format("clr finetune: expected either --checkpoint or --from-scratch, got {}",
+                            options.from_scratch ? "both" : "neither"));
+  }
+  if (options.resume && options.out.empty()) {
+    throw Error(ErrorKind::usage, "--resume: expected --out with the run to resume, got none");
+  }
+  Finetuning finetuning(options);
+  const Json plan = finetuning.plan();
+  if (options.dry_run) {
+    try_output_folder(finetuning.out());
+    finetuning.print(plan);
+    if (options.json) print_json(plan);
+    return;
+  }
+  const Json result = finetuning.run(plan);
+  if (options.json) print_json(result);
+}
+
+}  // namespace
+
+void add_finetune_command(CLI::App& program, Action& action) {
+  auto options = std::make_shared<FinetuneCommand>();
+  CLI::App* command = program.add_subcommand(
+      "finetune", "train all layers and a classifier on labels, and judge them");
+  command->add_option("--checkpoint", options->checkpoint,
+                      "run folder, checkpoint folder, .safetensors file or random:RUN");
+  command->add_flag("--from-scratch", options->from_scratch,
+                    "random weights, the architecture of the training --config: the baseline");
+  command->add_option("--config", options->config,
+                      "configuration file or preset; with --from-scratch a training one");
+  command->add_option("--set", options->sets, "key.path=value over the configuration, repeatable")
+      ->allow_extra_args(false);
+  options->data.add_to(*command);
+  command
+      ->add_option("--seeds", options->seeds,
+                   "repeat with this many draws of labels; mean and deviation")
+      ->check(CLI::Range(1, 1000));
+  command
+      ->add_option("--seed", options->seed,
+                   "train.seed: of splits, subsets, order and random weights")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--out", options->out, "folder of the run (default: RUN/finetune)");
+  command->add_flag("--resume", options->resume, "go on with the run in --out");
+  command->add_flag("--dry-run", options->dry_run,
+                    "resolve and check everything, print the plan, stop");
+  command->add_flag("--json", options->json, "print the result as JSON on standard output");
+  options->compute.add_to(*command);
+  add_log_options(*command);
+  command->callback([options, &action] { action = [options] { run(*options); }; });
+}
+
+}  // namespace clr
