@@ -169,7 +169,7 @@ std::string tsv_of(const RunReport& report) {
       }
       row.push_back(std::to_string(values.size()));
     }
-    row.push_back(fmt::format("{}", fmt::join(folders, " ")));
+    row.push_back(fmt::format("{}", fmt::join(folders, "; ")));
     row.push_back(fmt::format("{}", fmt::join(problems, "; ")));
     text += tsv_line(row);
   }
@@ -251,10 +251,12 @@ void write_chart(const RunReport& report, const ReportOptions& options) {
 
 void run(const ReportOptions& options) {
   const std::string format = options.json ? "json" : options.format;
-  if (options.chart.empty() != (options.rows.empty() || options.columns.empty())) {
+  const int charting = !options.chart.empty() + !options.rows.empty() + !options.columns.empty();
+  if (charting != 0 && charting != 3) {
     throw Error(ErrorKind::usage,
-                "--chart: expected FILE with both --rows KEY and --columns KEY, got only some of "
-                "the three");
+                fmt::format("--chart: expected FILE together with --rows KEY and --columns KEY, "
+                            "got {} of the three",
+                            charting == 1 ? "one" : "two"));
   }
   const RunReport report = make_report(read_run_records(options.runs));
   if (report.groups.empty()) {

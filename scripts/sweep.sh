@@ -186,6 +186,7 @@ fi
 grid_keys=()
 for grid in ${grids[@]+"${grids[@]}"}; do
   [[ $grid == ?*=?* ]] || fail "--grid: expected KEY=V1,V2,..., got $grid"
+  [[ " ${grid_keys[*]-} " != *" ${grid%%=*} "* ]] || fail "--grid ${grid%%=*}: expected each key once, got it twice"
   grid_keys+=("${grid%%=*}")
 done
 short_name() { # KEY: its last word, unless that is a number or another key's too
@@ -198,7 +199,7 @@ short_name() { # KEY: its last word, unless that is a number or another key's to
 for grid in ${grids[@]+"${grids[@]}"}; do
   key=${grid%%=*}
   split_values "${grid#*=}" || fail "--grid $key: expected brackets and quotes that close, got ${grid#*=}"
-  axes+=("$key")
+  [ ${#parts[@]} -lt 2 ] || axes+=("$key")
   longer=()
   for point in "${points[@]}"; do
     for value in "${parts[@]}"; do
@@ -244,7 +245,7 @@ resumed=no
 if [ -e "$out" ] && [ ! -d "$out" ]; then fail "$out: expected a folder, got a file"; fi
 if [ $resumed = no ] && [ -d "$out" ] && [ -n "$(ls -A "$out")" ]; then
   # A first start that was killed before sweep.txt leaves no more than this.
-  [ -z "$(ls -A "$out" | grep -vxF -e .lock -e sweep.txt.tmp)" ] ||
+  [ -z "$(find "$out" -mindepth 1 -maxdepth 1 ! -name '.lock*' ! -name .logs ! -name sweep.txt.tmp)" ] ||
     fail "$out: expected a sweep or an empty folder, got other files; choose another --out"
 fi
 if [ "${threads:-0}" -eq 0 ]; then
@@ -255,14 +256,14 @@ fi
 
 absolute() { realpath -ms -- "$1"; }
 describe_sweep() {
-  printf 'config\t%s\nconfig_sha256\t%s\n' "$config" "$config_sha"
+  printf 'config\t%s\n' "$config"
   printf 'data\t%s\ntrain\t%s\n' "$(absolute "$data")" "$(absolute "$train")"
   if [ -n "$test" ]; then printf 'test\t%s\n' "$(absolute "$test")"; else printf 'holdout\t%s\n' "$holdout"; fi
   printf 'set\t%s\n' ${sets[@]+"${sets[@]}"}
   printf 'eval_set\t%s\n' ${eval_sets[@]+"${eval_sets[@]}"}
   printf 'layer\t%s\n' "${layers[@]}"
   printf 'compute_threads\t%s\n' "$threads"
-  printf 'axis\t%s\n' "${axes[@]}"
+  printf 'config_sha256\t%s\n' "$config_sha"
   printf 'seeds\t%s\n' "$seeds"
   printf 'point\t%s\n' "${points[@]}"
 }
@@ -315,7 +316,7 @@ point_arguments() { # POINT
 
 folder_of_layer() { [ "$1" = feature ] && printf linear_eval || printf 'linear_eval_%s' "$1"; }
 
-# What a run needs next: train, a layer to judge, or done.
+# What a run needs next: train, a layer to judge, or complete.
 next_phase() { # RUN
   local layer
   if [ ! -s "$out/$1/result.json" ]; then
@@ -328,7 +329,7 @@ next_phase() { # RUN
       return
     fi
   done
-  printf done
+  printf complete
 }
 
 # A typo in a grid must not show after hours: every new point is looked at first.
@@ -340,10 +341,16 @@ for point in "${points[@]}"; do
 done
 
 count_done=0
-for run in "${runs[@]}"; do [ "$(next_phase "$run")" != done ] || count_done=$((count_done + 1)); done
+for run in "${runs[@]}"; do [ "$(next_phase "$run")" != complete ] || count_done=$((count_done + 1)); done
 say "sweep $out: $total runs (${#points[@]} points, seeds 0 to $((seeds - 1))), $count_done done; $jobs at a time, $threads compute threads each"
 if [ $dry_run = yes ]; then
-  for i in "${!runs[@]}"; do say "  ${runs[i]}  $(next_phase "${runs[i]}" | sed 's/^train$/to train/; s/^\(feature\|projection\)$/to judge/')"; done
+  for run in "${runs[@]}"; do
+    case $(next_phase "$run") in
+      train) say "  $run: to train" ;;
+      complete) say "  $run: done" ;;
+      *) say "  $run: to judge" ;;
+    esac
+  done
   exit 0
 fi
 
@@ -351,8 +358,9 @@ mkdir -p "$out/.locks" "$out/.logs" 2>/dev/null || fail "$out: cannot be written
 # No process that the sweep starts holds this descriptor: it is free as soon as the sweep is gone.
 exec 9>"$out/.lock" || fail "$out/.lock: cannot be written"
 flock -n 9 || fail "$out: another sweep is at work in this folder; wait for it or stop it"
-describe_sweep >"$parameters.tmp" && sync "$parameters.tmp" && mv "$parameters.tmp" "$parameters" ||
+if ! { describe_sweep >"$parameters.tmp" && sync "$parameters.tmp" && mv "$parameters.tmp" "$parameters"; }; then
   fail "$parameters: cannot be written"
+fi
 
 ledger=$out/ledger.tsv
 if [ ! -s "$ledger" ]; then printf 'time\trun\tstate\texit\n' >"$ledger"; fi
@@ -367,7 +375,7 @@ noted() { # RUN STATE
 
 # --- at work ---------------------------------------------------------------------------------
 
-declare -A run_of_pid=() phase_of_pid=() begun=() tried=()
+declare -A run_of_pid=() phase_of_pid=() begun=()
 failed=0 finished=0 stopping=no
 begin_seconds=$SECONDS
 
@@ -408,7 +416,7 @@ work_on() { # INDEX PHASE: in a process of its own
       "${arguments[@]}"
   fi
   rm -f "$folder/failed.txt"
-  set_arguments ${eval_sets[@]+"${eval_sets[@]}"}
+  set_arguments "train.compute_threads=$threads" ${eval_sets[@]+"${eval_sets[@]}"}
   if [ -n "$test" ]; then arguments+=(--test "$test"); else arguments+=(--holdout "$holdout"); fi
   : >"$log"
   become_clr linear-eval --checkpoint "$folder" --train "$train" --layer "$phase" \
@@ -472,7 +480,7 @@ advance() { # INDEX PHASE EXIT
   phase=$(next_phase "$run")
   if [ "$3" -eq 0 ] && [ "$phase" != "$2" ]; then
     if [ "$2" = train ]; then note "$run" trained 0; fi
-    if [ "$phase" = done ]; then
+    if [ "$phase" = complete ]; then
       end_run "$1"
     elif [ $stopping = no ]; then
       begin_phase "$1" "$phase"
@@ -485,10 +493,17 @@ advance() { # INDEX PHASE EXIT
 }
 
 wait_for_one() {
-  local pid='' code=0
+  local pid='' code=0 each
   wait -n -p pid "${!run_of_pid[@]}" || code=$?
-  # A signal ends the waiting too, and then no process is named.
-  [ -n "$pid" ] || return 0
+  if [ -z "${pid:-}" ]; then
+    # A signal ends the waiting too, and then no process is named; nor is one that ended before.
+    for each in "${!run_of_pid[@]}"; do
+      kill -0 "$each" 2>/dev/null || pid=$each
+    done
+    [ -n "${pid:-}" ] || return 0
+    code=0
+    wait "$pid" || code=$?
+  fi
   local index=${run_of_pid[$pid]} phase=${phase_of_pid[$pid]}
   unset "run_of_pid[$pid]" "phase_of_pid[$pid]"
   advance "$index" "$phase" "$code"
@@ -499,7 +514,7 @@ for i in "${!runs[@]}"; do
   [ $stopping = no ] || break
   run=${runs[i]}
   phase=$(next_phase "$run")
-  if [ "$phase" = done ]; then
+  if [ "$phase" = complete ]; then
     # Killed between the result and its line.
     noted "$run" "done" || note "$run" "done" 0
     continue
@@ -527,9 +542,12 @@ done
 if [ ${#axes[@]} -eq 2 ]; then
   value=linear
   [ "${layers[0]}" = feature ] || value=linear_projection
-  "$clr" report "$out" --format tsv --output "$out/report.tsv" --chart "$out/chart.svg" \
-    --rows "${axes[0]}" --columns "${axes[1]}" --value $value --quiet 2>"$scratch/err" &&
-    say "chart: $out/chart.svg" || say "no chart: $(tail -n 1 "$scratch/err")"
+  if "$clr" report "$out" --format tsv --output "$out/report.tsv" --chart "$out/chart.svg" \
+    --rows "${axes[0]}" --columns "${axes[1]}" --value $value --quiet 2>"$scratch/err"; then
+    say "chart: $out/chart.svg"
+  else
+    say "no chart: $(tail -n 1 "$scratch/err")"
+  fi
 fi
 if [ $failed -gt 0 ]; then
   say "$failed of $total runs failed; the same command tries them again"
