@@ -225,7 +225,7 @@ set_arguments() { # SET...: into `arguments`
   for each in "$@"; do arguments+=(--set "$each"); done
 }
 
-run_clr() { # ARGUMENTS...: a check; its error ends the sweep
+run_clr() { # ARGUMENTS...: a check; prints its error
   "$clr" "$@" >"$scratch/out" 2>"$scratch/err" </dev/null && return
   grep '^clr: error: ' "$scratch/err" | tail -n 1 | sed 's/^clr: error: //'
   return 1
@@ -332,13 +332,21 @@ next_phase() { # RUN
   printf complete
 }
 
-# A typo in a grid must not show after hours: every new point is looked at first.
+# A typo in a grid must not show after hours: every new point's configuration is read first, and the one that needs
+# most memory is tried with the data (this passes images through the network, so it takes seconds).
+largest='' largest_batch=0
 for point in "${points[@]}"; do
   ! grep -qxF "point	$point" <<<"$known" || continue
   point_arguments "$point"
-  why=$(run_clr pretrain --config "$config" --data "$data" --out "$scratch/none" --dry-run "${arguments[@]}") ||
-    fail "${point%%$'\t'*}: $why"
+  why=$(run_clr config --dump "$config" "${arguments[@]}") || fail "${point%%$'\t'*}: $why"
+  batch=$(sed -n 's/^ *"batch_size": \([0-9]*\),*$/\1/p' "$scratch/out")
+  if [ -z "$largest" ] || [ "${batch:-0}" -gt "$largest_batch" ]; then largest=$point largest_batch=${batch:-0}; fi
 done
+if [ -n "$largest" ]; then
+  point_arguments "$largest"
+  why=$(run_clr pretrain --config "$config" --data "$data" --out "$scratch/none" --dry-run "${arguments[@]}") ||
+    fail "${largest%%$'\t'*}: $why"
+fi
 
 count_done=0
 for run in "${runs[@]}"; do [ "$(next_phase "$run")" != complete ] || count_done=$((count_done + 1)); done

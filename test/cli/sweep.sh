@@ -94,6 +94,7 @@ refused '/method/temprature: unknown key; did you mean "temperature"' --out typo
 refused "expected brackets and quotes that close" --out typo --grid 'a=[1,2'
 refused "expected points that differ" --out typo --grid train.log_every_steps=1,1
 refused "expected each key once" --out typo --grid method.temperature=0.2
+refused "/train/batch_size: expected at most" --out typo --grid train.batch_size=8,4096
 refused "expected a number from 1" --seeds 0
 refused "no such file" --test nowhere
 check "and no folder is left" test ! -e broken/typo
@@ -158,7 +159,7 @@ fi
 # --- the ready-made sweeps: what they ask clr for ---
 cat >recorder <<'END'
 #!/bin/bash
-[ "$1" != pretrain ] || printf '%s\n' "${@: -1}" >>"$(dirname "$0")/points"
+[[ "$*" != *--dump*compute_threads* ]] || printf '%s\n' "${@: -1}" >>"$(dirname "$0")/points"
 END
 chmod +x recorder
 planned() { # NAME RUNS
