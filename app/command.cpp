@@ -68,12 +68,13 @@ void print_facts(const std::vector<std::pair<std::string, std::string>>& facts) 
   }
 }
 
-void print_table(const std::vector<std::vector<std::string>>& rows) {
+std::vector<std::string> align_table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths;
   for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], columns(row[i]));
   }
+  std::vector<std::string> lines;
   for (const auto& row : rows) {
     std::string line;
     for (std::size_t i = 0; i < row.size(); ++i) {
@@ -81,8 +82,13 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
       line += (i == 0 ? "  " : "   ") + (i == 0 ? row[i] + padding : padding + row[i]);
     }
     line.erase(line.find_last_not_of(' ') + 1);
-    log_info("{}", line);
+    lines.push_back(std::move(line));
   }
+  return lines;
+}
+
+void print_table(const std::vector<std::vector<std::string>>& rows) {
+  for (const std::string& line : align_table(rows)) log_info("{}", line);
 }
 
 std::string percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }

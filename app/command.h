@@ -22,6 +22,7 @@ void add_embed_command(CLI::App& program, Action& action);
 void add_predict_command(CLI::App& program, Action& action);
 void add_config_command(CLI::App& program, Action& action);
 void add_bench_command(CLI::App& program, Action& action);
+void add_report_command(CLI::App& program, Action& action);
 
 /// Options that every command that computes has.
 struct ComputeOptions {
@@ -40,8 +41,10 @@ void add_log_options(CLI::App& command);
 /// Prints a command's result as one JSON object on standard output.
 void print_json(const Json& result);
 
-/// Prints an aligned table on standard error; the first row is the heading, numbers are
-/// right-aligned.
+/// The lines of an aligned table; the first row is the heading, numbers are right-aligned.
+std::vector<std::string> align_table(const std::vector<std::vector<std::string>>& rows);
+
+/// Prints an aligned table on standard error.
 void print_table(const std::vector<std::vector<std::string>>& rows);
 
 /// Prints names and their values, both left-aligned.

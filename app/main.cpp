@@ -40,6 +40,7 @@ void run_program(int argc, char** argv) {
   add_embed_command(program, action);
   add_predict_command(program, action);
   add_bench_command(program, action);
+  add_report_command(program, action);
   add_config_command(program, action);
   try {
     program.parse(argc, argv);

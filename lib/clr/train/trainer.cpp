@@ -105,6 +105,8 @@ class Trainer::Loop {
     if (state_.step > 0) {
       log_info("resumed {} at step {} of {}", checkpoint_.string(), state_.step, total_steps_);
     }
+    // Stopped between its last checkpoint and its result: what the check found is in neither.
+    if (finished() && monitor_) knn_top1_ = monitor_->top1(method_->encoder());
     Progress progress("training", total_steps_, state_.step);
     method_->train();
     if (state_.step < total_steps_) loader_->start(state_.epoch, state_.step_in_epoch);
