@@ -326,5 +326,26 @@ CATCH_TEST_CASE("parameters of another image are refused, not read beyond its en
   CATCH_CHECK_THROWS_AS(augmenter.render(small, 0, parameters, destination), std::logic_error);
 }
 
+CATCH_TEST_CASE("a view's parameters are described operation by operation", "[augment]") {
+  const Json chain = test::full_chain();
+  const Augmenter augmenter = test::make_augmenter(test::views_of(chain, 2));
+  int left_out = 0;
+  for (std::uint64_t index = 0; index < 30; ++index) {
+    const ViewParameters parameters = augmenter.sample(3, {index, 0, 0}, 1, {40, 30});
+    const Json said = augmenter.describe(1, parameters);
+    CATCH_REQUIRE(said.size() == chain.size());
+    for (std::size_t i = 0; i < chain.size(); ++i) {
+      CATCH_REQUIRE(said[i].at("type") == chain[i].at("type"));
+      CATCH_REQUIRE(said[i].at("applied") == parameters.ops[i].active);
+      if (parameters.ops[i].active) continue;
+      CATCH_REQUIRE(said[i].size() == 2);
+      ++left_out;
+    }
+    CATCH_REQUIRE(said[0].at("box").at("width") == parameters.ops[0].box.width);
+  }
+  CATCH_CHECK(left_out > 30);
+  CATCH_CHECK_THROWS_AS(augmenter.describe(1, ViewParameters{}), std::logic_error);
+}
+
 }  // namespace
 }  // namespace clr

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "augment/chains.h"
+#include "clr/augment/resample.h"
 #include "support/catch.h"
 
 namespace clr {
@@ -147,6 +148,63 @@ CATCH_TEST_CASE("a draw depends on its address alone", "[augment]") {
     const Planes once = test::apply_op(*op, drawn[0], image);
     const Planes again = test::apply_op(*twin, drawn[0], image);
     CATCH_CHECK(once.values == again.values);
+  }
+}
+
+/// Whether every number in it is finite.
+bool all_finite(const Json& json) {
+  if (json.is_number()) return std::isfinite(json.get<double>());
+  return std::all_of(json.begin(), json.end(), [](const Json& part) {
+    return part.is_structured() || part.is_number() ? all_finite(part) : true;
+  });
+}
+
+CATCH_TEST_CASE("every operation says all that it drew", "[augment]") {
+  for (const ComponentInfo* info : augmentations().infos()) {
+    CATCH_CAPTURE(info->name);
+    Json options = options_of(*info);
+    if (info->name == "color_jitter") {
+      for (const char* key : {"brightness", "contrast", "saturation", "hue"}) options[key] = 0.3;
+    }
+    const auto op = test::make_op(options);
+    const auto twin = test::make_op(options);
+    std::vector<OpParameters> drawn;
+    for (std::uint64_t index = 0; index < 40; ++index) {
+      drawn.push_back(op->sample(context_of(*op, index, 0, {40, 52})));
+    }
+    bool complete = true;
+    for (const OpParameters& one : drawn) {
+      const Json said = op->describe(one);
+      CATCH_REQUIRE(said.is_object());
+      CATCH_REQUIRE(!said.contains("type"));
+      CATCH_REQUIRE(!said.contains("applied"));
+      CATCH_REQUIRE(all_finite(said));
+      CATCH_REQUIRE(said == twin->describe(one));
+      // Who draws something else says something else.
+      for (const OpParameters& other : drawn) {
+        complete = complete && (said == op->describe(other)) == (one == other);
+      }
+    }
+    CATCH_CHECK(complete);
+  }
+}
+
+CATCH_TEST_CASE("the box that a crop describes is what it crops", "[augment]") {
+  const Image image = test::make_image(61, 40);
+  for (const char* name : {"random_resized_crop", "center_crop"}) {
+    CATCH_CAPTURE(name);
+    const auto op = test::make_op({{"type", name}, {"size", 24}});
+    for (std::uint64_t index = 0; index < 50; ++index) {
+      const OpParameters parameters = op->sample(context_of(*op, index, 0, image.size()));
+      const Json said = op->describe(parameters);
+      const auto number = [&](const char* key) { return said.at("box").at(key).get<int>(); };
+      const Region box{number("x"), number("y"), number("width"), number("height")};
+      Planes expected = test::to_planes(image, box);
+      resample(expected, {said.at("size").at(0), said.at("size").at(1)}, Interpolation::bilinear);
+      const Planes cropped = test::apply_op(*op, parameters, image);
+      CATCH_REQUIRE(cropped.size() == expected.size());
+      CATCH_REQUIRE((cropped.values == expected.values));
+    }
   }
 }
 

@@ -53,6 +53,12 @@ CATCH_TEST_CASE("--set replaces values, list items and whole parts", "[config]")
   CATCH_CHECK(message_of([&] { document.set("a.x"); }) == "--set a.x: expected key.path=value");
   CATCH_CHECK(message_of([&] { document.set("list.2.p=1"); }) ==
               "--set list.2.p=1: /list/2: expected an index below 2");
+  document.set("list.2=3");
+  CATCH_CHECK(document.value["list"] == Json::parse(R"([{"p": 1}, {"p": 7}, 3])"));
+  CATCH_CHECK(message_of([&] { document.set("list.4=3"); }) ==
+              "--set list.4=3: /list/4: expected an index below 3");
+  CATCH_CHECK(message_of([&] { document.set("list.x=3"); }) ==
+              "--set list.x=3: /list/x: expected an index below 3");
   CATCH_CHECK(message_of([&] { document.set("a.x.y=1"); }) ==
               "--set a.x.y=1: /a/x/y: expected an object or a list on the way, got 2.5");
 }

@@ -41,8 +41,8 @@ check() {
             offend("loss/ may include only Torch and the standard library (" path ")")
           }
 
-          if (path ~ /^opencv2\// && file !~ /^lib\/clr\/data\/(opencv_codec|[a-z_]*png[a-z_]*)\.cpp$/)
-            offend("only lib/clr/data/opencv_codec.cpp and png files of data/ may include OpenCV")
+          if (path ~ /^opencv2\// && file !~ /^lib\/clr\/(data|io)\/opencv_[a-z_]*\.cpp$/)
+            offend("only opencv_*.cpp of data/ and io/ may include OpenCV")
           cuda = path ~ /^(cuda|cublas|cudnn|cufft|curand|cusparse|nccl|cub\/|thrust\/|mma\.h|cooperative_groups|c10\/cuda\/|ATen\/cuda\/)/
           if (cuda && file !~ /(_cuda\.cpp|\.cu)$/)
             offend("only *_cuda.cpp and *.cu may include CUDA headers (" path ")")

@@ -54,6 +54,10 @@ class Augmentation {
   /// Throws:  Error{data} for an image of which the operation would make a monstrous one.
   virtual OpParameters sample(const SampleContext& context) const = 0;
 
+  /// The drawn parameters under their names, for people and scripts: an object, {} for an operation
+  /// that draws nothing but whether. Not asked when parameters.active is false.
+  virtual Json describe(const OpParameters& parameters) const = 0;
+
   /// The part of its input that apply() reads, in input pixels; nothing = all of it. The caller
   /// hands apply() just that part, so that the rest need not be converted, or even decoded. Not
   /// asked, like apply(), when parameters.active is false.
@@ -63,6 +67,14 @@ class Augmentation {
   /// range normalize left, after normalize); afterwards its size is parameters.out.
   virtual void apply(const OpParameters& parameters, Planes& planes) const = 0;
 };
+
+/// {"x", "y", "width", "height"}: how describe() writes a region of the operation's input.
+inline Json region_json(const Region& region) {
+  return {{"x", region.x}, {"y", region.y}, {"width", region.width}, {"height", region.height}};
+}
+
+/// [width, height]: how describe() writes a size.
+inline Json size_json(Size size) { return Json::array({size.width, size.height}); }
 
 using AugmentationEntry = Entry<std::unique_ptr<Augmentation>>;
 using AugmentationRegistry = Registry<std::unique_ptr<Augmentation>>;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstring>
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "clr/augment/multiversion.h"
@@ -19,6 +20,7 @@ constexpr std::int64_t kMaxViews = 255;
 /// One operation of a chain, and how many of its kind stand before it.
 struct Link {
   std::unique_ptr<Augmentation> op;
+  std::string type;
   std::uint32_t occurrence = 0;
 };
 
@@ -31,7 +33,7 @@ Chain make_chain(const ViewConfig& config, const Place& place) {
   Chain chain;
   std::optional<Size> size;
   for (std::size_t i = 0; i < config.chain.size(); ++i) {
-    Link link{augmentations().make(config.chain[i]), 0};
+    Link link{augmentations().make(config.chain[i]), config.chain[i].type, 0};
     for (const Link& other : chain.links) {
       if (other.op->id() == link.op->id()) ++link.occurrence;
     }
@@ -45,6 +47,12 @@ Chain make_chain(const ViewConfig& config, const Place& place) {
   }
   chain.size = *size;
   return chain;
+}
+
+void require_ops_of(const Chain& chain, const ViewParameters& parameters) {
+  if (parameters.ops.size() != chain.links.size()) {
+    throw std::logic_error("augment: parameters of another chain");
+  }
 }
 
 CLR_MULTIVERSION void unpack_row(const std::uint8_t* __restrict pixels, int width,
@@ -207,12 +215,23 @@ ViewParameters Augmenter::sample(std::uint64_t seed, RngAddress address, int vie
   return parameters;
 }
 
+Json Augmenter::describe(int view, const ViewParameters& parameters) const {
+  const Chain& chain = impl_->chain(view);
+  require_ops_of(chain, parameters);
+  Json list = Json::array();
+  for (std::size_t i = 0; i < chain.links.size(); ++i) {
+    const OpParameters& one = parameters.ops[i];
+    Json op = {{"type", chain.links[i].type}, {"applied", one.active}};
+    if (one.active) op.update(chain.links[i].op->describe(one));
+    list.push_back(std::move(op));
+  }
+  return list;
+}
+
 void Augmenter::render(const Image& image, int view, const ViewParameters& parameters,
                        const Destination& destination) const {
   const Chain& chain = impl_->chain(view);
-  if (parameters.ops.size() != chain.links.size()) {
-    throw std::logic_error("augment: parameters of another chain");
-  }
+  require_ops_of(chain, parameters);
   thread_local Planes planes;
   bool unpacked = false;
   const auto take = [&](const Region& region) {

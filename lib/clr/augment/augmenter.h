@@ -68,6 +68,10 @@ class Augmenter {
   /// Draws the parameters of `view` for an image of size `in`. address.view is not read.
   ViewParameters sample(std::uint64_t seed, RngAddress address, int view, Size in) const;
 
+  /// The parameters of one view, a list with an object an operation: "type", "applied", and, where
+  /// it is applied, what the operation says of its parameters.
+  Json describe(int view, const ViewParameters& parameters) const;
+
   /// Renders one view with given parameters: values as the chain leaves them, written as
   /// destination.type (bfloat16: rounded to nearest even) in destination.layout.
   void render(const Image& image, int view, const ViewParameters& parameters,

@@ -46,6 +46,10 @@ class CenterCrop : public Augmentation {
     return parameters;
   }
 
+  Json describe(const OpParameters& parameters) const override {
+    return {{"box", region_json(parameters.box)}, {"size", size_json(parameters.out)}};
+  }
+
   std::optional<Region> source(const OpParameters& parameters) const override {
     return parameters.box;
   }

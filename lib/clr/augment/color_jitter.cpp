@@ -11,6 +11,7 @@ namespace clr {
 namespace {
 
 enum Part : std::uint8_t { kBrightness, kContrast, kSaturation, kHue };
+constexpr std::array<const char*, 4> kPartNames = {"brightness", "contrast", "saturation", "hue"};
 
 /// Pixels that go through several parts in turn while they are in the nearest cache.
 constexpr std::size_t kBlock = 1024;
@@ -160,6 +161,17 @@ class ColorJitter : public Augmentation {
       std::swap(parameters.order[last], parameters.order[rng.integer(8 - last, last + 1)]);
     }
     return parameters;
+  }
+
+  Json describe(const OpParameters& parameters) const override {
+    Json json = Json::object();
+    Json order = Json::array();
+    for (std::size_t part = 0; part < kPartNames.size(); ++part) {
+      json[kPartNames[part]] = parameters.values[part];
+      order.push_back(kPartNames[parameters.order[part]]);
+    }
+    json["order"] = std::move(order);
+    return json;
   }
 
   void apply(const OpParameters& parameters, Planes& planes) const override {

@@ -147,6 +147,10 @@ class GaussianBlur : public Augmentation {
     return parameters;
   }
 
+  Json describe(const OpParameters& parameters) const override {
+    return {{"sigma", parameters.values[0]}};
+  }
+
   void apply(const OpParameters& parameters, Planes& planes) const override {
     thread_local std::vector<float> weights;
     thread_local std::vector<int> rows;

@@ -40,6 +40,10 @@ class Grayscale : public Augmentation {
     return parameters;
   }
 
+  Json describe(const OpParameters&) const override {
+    return Json::object();
+  }
+
   void apply(const OpParameters&, Planes& planes) const override {
     to_gray(planes.plane(0), planes.plane(1), planes.plane(2), planes.plane_size());
   }

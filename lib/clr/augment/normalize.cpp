@@ -34,6 +34,10 @@ class Normalize : public Augmentation {
     return parameters;
   }
 
+  Json describe(const OpParameters&) const override {
+    return {{"mean", options_.mean}, {"std", options_.std}};
+  }
+
   void apply(const OpParameters&, Planes& planes) const override {
     for (int c = 0; c < 3; ++c) {
       const auto channel = static_cast<std::size_t>(c);

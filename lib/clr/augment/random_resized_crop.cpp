@@ -57,6 +57,10 @@ class RandomResizedCrop : public Augmentation {
     return parameters;
   }
 
+  Json describe(const OpParameters& parameters) const override {
+    return {{"box", region_json(parameters.box)}, {"size", size_json(parameters.out)}};
+  }
+
   std::optional<Region> source(const OpParameters& parameters) const override {
     return parameters.box;
   }

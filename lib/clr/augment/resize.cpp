@@ -53,6 +53,10 @@ class Resize : public Augmentation {
     return parameters;
   }
 
+  Json describe(const OpParameters& parameters) const override {
+    return {{"size", size_json(parameters.out)}};
+  }
+
   void apply(const OpParameters& parameters, Planes& planes) const override {
     resample(planes, parameters.out, options_.interpolation);
   }

@@ -42,6 +42,10 @@ class Solarize : public Augmentation {
     return parameters;
   }
 
+  Json describe(const OpParameters& parameters) const override {
+    return {{"threshold", parameters.values[0]}};
+  }
+
   void apply(const OpParameters& parameters, Planes& planes) const override {
     invert_from(planes.values.data(), planes.values.size(), parameters.values[0]);
   }

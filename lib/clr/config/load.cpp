@@ -123,8 +123,10 @@ void ConfigDocument::set(const std::string& assignment) {
     if (target->is_array()) {
       std::size_t index = 0;
       const auto result = std::from_chars(key.data(), key.data() + key.size(), index);
-      if (result.ec != std::errc{} || result.ptr != key.data() + key.size() ||
-          index >= target->size()) {
+      const bool number = result.ec == std::errc{} && result.ptr == key.data() + key.size();
+      // One past the end appends.
+      if (number && index == target->size() && dot == std::string::npos) target->push_back({});
+      if (!number || index >= target->size()) {
         place.fail(fmt::format("expected an index below {}", target->size()));
       }
       target = &(*target)[index];

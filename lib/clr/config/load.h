@@ -22,7 +22,7 @@ struct ConfigDocument {
   void merge(const Json& patch, const std::string& source);
 
   /// Applies one `key.path=value`; the value is JSON, or else a string. A number in the path is an
-  /// index into a list that is there.
+  /// index into a list that is there; at the end of the path one more than its last appends.
   /// Throws:  Error{usage} without "=", Error{config} for a path through something that is no
   ///          object or list.
   void set(const std::string& assignment);

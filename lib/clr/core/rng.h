@@ -45,7 +45,9 @@ enum class OpId : std::uint32_t {
   holdout = 10,
   subset = 11,
   knn_slice = 12,
-  // 13 to 62 are free; an operation without draws needs none.
+  shape = 13,
+  shape_background = 14,
+  // 15 to 62 are free; an operation without draws needs none.
   none = 63,
 };
 

@@ -4,26 +4,16 @@
 #include <fmt/format.h>
 
 #include <opencv2/core.hpp>
-#include <opencv2/core/utils/logger.hpp>
 #include <opencv2/imgcodecs.hpp>
 #include <vector>
 
 #include "clr/core/error.h"
 #include "clr/data/png_chunks.h"
 #include "clr/data/tiff_header.h"
+#include "clr/io/drawing.h"
 
 namespace clr {
 namespace {
-
-/// OpenCV's own threads would compete with the loader's, and its log with our messages.
-void quieten() {
-  static const bool done = [] {
-    cv::setNumThreads(0);
-    cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
-    return true;
-  }();
-  static_cast<void>(done);
-}
 
 template <class Sample, class Scale>
 void copy_as_rgb(const cv::Mat& pixels, Image& image, Scale scale) {
@@ -51,7 +41,7 @@ cv::Mat read_pixels(std::span<const std::uint8_t> bytes, ImageFormat format) {
 }  // namespace
 
 Image decode_other(std::span<const std::uint8_t> bytes, ImageFormat format) {
-  quieten();
+  quieten_opencv();
   std::vector<std::uint8_t> kept;
   if (format == ImageFormat::png) {
     kept = pixel_chunks(bytes);
