@@ -12,6 +12,7 @@
 #include "clr/train/run_folder.h"
 #include "csv.h"
 #include "feature_extraction.h"
+#include "neighbor_sheet.h"
 
 namespace fs = std::filesystem;
 
@@ -22,6 +23,7 @@ struct EmbedOptions {
   FeatureOptions features;
   std::string data;
   std::string output;
+  std::string neighbors;
   bool json = false;
 };
 
@@ -78,6 +80,7 @@ void run(const EmbedOptions& options) {
                                       ": expected a name that ends in .npy, .csv or .safetensors");
   }
   prepare_output_file(output);
+  if (!options.neighbors.empty()) prepare_neighbor_sheet(options.neighbors);
   const ModelSource source = open_source(options.features);
   const FeatureExtractor extractor(
       source, read_eval_config(evaluation_document(options.features, source)), options.features);
@@ -93,6 +96,10 @@ void run(const EmbedOptions& options) {
     write_csv(output, *dataset, features);
   } else {
     write_tensors(output, *dataset, features, extractor);
+  }
+  if (!options.neighbors.empty()) {
+    const EmbeddedImages images{*dataset, features};
+    write_neighbor_sheet(options.neighbors, images, images, extractor.config().data);
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -120,6 +127,8 @@ void add_embed_command(CLI::App& program, Action& action) {
       ->add_option("--output", options->output,
                    "FILE.npy (with FILE.index.csv), FILE.csv or FILE.safetensors")
       ->required();
+  command->add_option("--neighbors", options->neighbors,
+                      "FILE.png: some of the images, each beside the images most like it");
   command->add_flag("--json", options->json, "print the result as JSON on standard output");
   add_log_options(*command);
   command->callback([options, &action] { action = [options] { run(*options); }; });

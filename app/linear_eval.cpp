@@ -19,6 +19,7 @@
 #include "evaluation_result.h"
 #include "feature_extraction.h"
 #include "head_file.h"
+#include "neighbor_sheet.h"
 
 namespace fs = std::filesystem;
 
@@ -31,6 +32,7 @@ struct LinearEvalOptions {
   std::string protocol;  ///< empty: the configuration's
   std::int64_t seeds = 0;
   std::string out;
+  std::string neighbors;
   bool json = false;
 };
 
@@ -107,6 +109,7 @@ class LinearEvaluation {
           out.string() + ": holds a training run; choose another --out (default: RUN/linear_eval)");
     }
     make_output_folder(out);
+    if (!options_.neighbors.empty()) prepare_neighbor_sheet(options_.neighbors);
     add_log_file(out / "log.txt");
     const Json config = config_.sgd ? dump_value(*config_.sgd) : dump_value(extractor_.config());
     write_file_durably(out / "config.json", dump_text(config, 2) + "\n");
@@ -125,6 +128,10 @@ class LinearEvaluation {
     result.update(run_draws(
         out, options_.seeds, static_cast<std::uint64_t>(options_.features.seed),
         [this](const fs::path& folder, std::uint64_t seed) { return one_draw(folder, seed); }));
+    if (!options_.neighbors.empty()) {
+      write_neighbor_sheet(options_.neighbors, {*data_.test, test_.features},
+                           {*data_.train, train_.features}, extractor_.config().data);
+    }
     check_unchanged(extractor_.encoder_sha256());
     result["encoder_sha256"] = sha256_;
     result["bad_images"] = train_.features.bad.size() + test_.features.bad.size();
@@ -285,6 +292,8 @@ void add_linear_eval_command(CLI::App& program, Action& action) {
                    "repeat with this many draws of labels; mean and deviation")
       ->check(CLI::Range(1, 1000));
   command->add_option("--out", options->out, "folder for the result (default: RUN/linear_eval)");
+  command->add_option("--neighbors", options->neighbors,
+                      "FILE.png: some test images, each beside the training images most like it");
   command->add_flag("--json", options->json, "print the result as JSON on standard output");
   add_log_options(*command);
   command->callback([options, &action] { action = [options] { run(*options); }; });

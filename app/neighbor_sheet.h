@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "clr/data/dataset.h"
+#include "clr/eval/features.h"
+
+namespace clr {
+
+/// A set of images and what a network makes of them.
+struct EmbeddedImages {
+  const Dataset& images;
+  const Features& features;
+};
+
+/// Draws a PNG of a few images, spread evenly over `queries`, each in a row with its nearest
+/// neighbours in `set` by cosine. With labels, neighbours of the same class have a green frame,
+/// others a red one. When both are the same set, an image is not its own neighbour.
+///
+/// Throws:  Error{usage} in a build without OpenCV; Error{data} when an image cannot be decoded any
+///          more; Error{output}.
+void write_neighbor_sheet(const std::filesystem::path& path, const EmbeddedImages& queries,
+                          const EmbeddedImages& set, const DataConfig& config);
+
+/// Finds out before the work whether a sheet can be written to `path`.
+///
+/// Throws:  Error{usage} for a name that does not end in .png, or in a build without OpenCV;
+///          Error{output}.
+void prepare_neighbor_sheet(const std::filesystem::path& path);
+
+}  // namespace clr
