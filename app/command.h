@@ -20,6 +20,7 @@ void add_linear_eval_command(CLI::App& program, Action& action);
 void add_embed_command(CLI::App& program, Action& action);
 void add_config_command(CLI::App& program, Action& action);
 void add_bench_command(CLI::App& program, Action& action);
+void add_data_command(CLI::App& program, Action& action);
 
 /// Options that every command that computes has.
 struct ComputeOptions {

@@ -37,6 +37,7 @@ void run_program(int argc, char** argv) {
   add_pretrain_command(program, action);
   add_linear_eval_command(program, action);
   add_embed_command(program, action);
+  add_data_command(program, action);
   add_bench_command(program, action);
   add_config_command(program, action);
   try {
