@@ -39,6 +39,7 @@ void run_program(int argc, char** argv) {
   add_finetune_command(program, action);
   add_embed_command(program, action);
   add_predict_command(program, action);
+  add_data_command(program, action);
   add_bench_command(program, action);
   add_report_command(program, action);
   add_config_command(program, action);

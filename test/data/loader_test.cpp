@@ -17,6 +17,7 @@
 #include "clr/data/bad_images.h"
 #include "clr/data/decode.h"
 #include "clr/data/image_cache.h"
+#include "clr/data/view_preview.h"
 #include "data/files.h"
 #include "support/catch.h"
 
@@ -491,6 +492,84 @@ CATCH_TEST_CASE("a busy loader can be stopped, restarted and destroyed", "[data]
     if (i % 4 == 3) std::this_thread::sleep_for(std::chrono::milliseconds(i));
   }
   CATCH_CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds(20));
+}
+
+CATCH_TEST_CASE("a preview shows the bytes of the first epoch of training", "[data]") {
+  const auto dataset = std::make_shared<MemoryDataset>(21);
+  const auto views = make_views();
+  ViewPreview preview(dataset, views, 5, {});
+  LoaderOptions options = make_options(3);
+  options.epochs = 1;
+  std::vector<BadImage> bad;
+  std::int64_t compared = 0;
+  for (const Batch& batch : stream(dataset, options)) {
+    for (std::int64_t row = 0; row < batch.size(); ++row) {
+      const std::int64_t index = batch.indices[row].item<std::int64_t>();
+      const auto shown = preview.show(index, bad);
+      CATCH_REQUIRE(shown);
+      CATCH_REQUIRE(shown->index == index);
+      CATCH_REQUIRE(shown->groups.size() == batch.groups.size());
+      for (std::size_t g = 0; g < batch.groups.size(); ++g) {
+        CATCH_REQUIRE(at::equal(shown->groups[g], batch.groups[g].select(1, row)));
+      }
+      // What is said of each view is what makes it.
+      CATCH_REQUIRE(shown->parameters.size() == 4);
+      for (int view = 0; view < 4; ++view) {
+        const ViewParameters drawn = views->sample(5, {static_cast<std::uint64_t>(index), 0, 0},
+                                                   view, shown->original.size());
+        CATCH_REQUIRE(shown->parameters[static_cast<std::size_t>(view)] ==
+                      views->describe(view, drawn));
+      }
+      ++compared;
+    }
+  }
+  CATCH_CHECK(compared == 21);
+  CATCH_CHECK(bad.empty());
+}
+
+CATCH_TEST_CASE("a preview treats unreadable images as the loader does", "[data]") {
+  const auto dataset = std::make_shared<MemoryDataset>(12, std::set<int>{3});
+  DataConfig data;
+  std::vector<BadImage> bad;
+  const auto fails = error_of([&] { ViewPreview(dataset, make_views(), 5, data).show(3, bad); });
+  CATCH_CHECK(contains(fails, "memory/image 3: "));
+  data.on_error = OnError::skip;
+  CATCH_CHECK(!ViewPreview(dataset, make_views(), 5, data).show(3, bad));
+  CATCH_CHECK(bad.size() == 1);
+  data.on_error = OnError::replace;
+  const auto shown = ViewPreview(dataset, make_views(), 5, data).show(3, bad);
+  CATCH_REQUIRE(shown);
+  CATCH_CHECK(shown->index != 3);
+  const Image stand_in = decode(std::get<test::Bytes>(dataset->get(shown->index)), {});
+  CATCH_CHECK((shown->original.pixels == stand_in.pixels));
+  // Its views are those of the parameters that are said.
+  const ViewParameters drawn = make_views()->sample(5, {3, 0, 0}, 2, stand_in.size());
+  std::vector<float> rendered(3 * 8 * 8);
+  make_views()->render(stand_in, 2, drawn, {rendered.data()});
+  CATCH_CHECK(at::equal(shown->groups[1].flatten(), torch::tensor(rendered)));
+  CATCH_CHECK(shown->parameters[2] == make_views()->describe(2, drawn));
+}
+
+CATCH_TEST_CASE("a view is shown with its normalisation undone", "[data]") {
+  const Json views = Json::parse(R"([{"count": 1, "chain": [
+    {"type": "center_crop", "size": 12},
+    {"type": "normalize", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}]}])");
+  AugmentConfig config;
+  read_value(Json{{"views", views}}, Place("test") / "augment", config);
+  const auto dataset = std::make_shared<MemoryDataset>(5);
+  std::vector<BadImage> bad;
+  const auto shown =
+      ViewPreview(dataset, std::make_shared<const Augmenter>(config), 0, {}).show(0, bad);
+  CATCH_REQUIRE(shown);
+  CATCH_REQUIRE(shown->original.size() == Size{16, 12});
+  const Image displayed = displayed_view(shown->groups[0][0], config.views[0]);
+  CATCH_REQUIRE(displayed.size() == Size{12, 12});
+  bool same = true;
+  for (std::size_t y = 0; y < 12; ++y) {
+    same = same && std::equal(&displayed.pixels[y * 36], &displayed.pixels[y * 36] + 36,
+                              &shown->original.pixels[(y * 16 + 2) * 3]);
+  }
+  CATCH_CHECK(same);
 }
 
 }  // namespace

@@ -250,7 +250,7 @@ DrawnShape ShapeArtist::draw(ShapesSplit split, std::int64_t index) const {
   const double room = std::max(0.0, side / 2.0 - kReach * radius);
   const cv::Point2d center(side / 2.0 + rng.uniform(kDrawX, -room, room),
                            side / 2.0 + rng.uniform(kDrawY, -room, room));
-  const double rotation = rng.uniform(kDrawRotation, 0.0, 2 * kPi);
+  const double rotation = rng.uniform(kDrawRotation, -kPi / 6, kPi / 6);
   const cv::Point2d along(std::cos(rotation), std::sin(rotation));
 
   const Polygon& outline = impl_->outlines[static_cast<std::size_t>(shape.outline)];

@@ -6,11 +6,9 @@
 #include <exception>
 #include <string>
 #include <utility>
-#include <variant>
-#include <vector>
 
 #include "clr/core/error.h"
-#include "clr/data/decode.h"
+#include "clr/data/decode_record.h"
 
 namespace clr {
 namespace {
@@ -48,12 +46,10 @@ void RowMaker::render(std::int64_t index, RngAddress draws, BatchBuffer& buffer,
   if (cache_) {
     if (const Image* cached = cache_->find(index)) return render(*cached, draws, buffer, row);
   }
-  const Record record = dataset_->get(index);
-  if (const Image* image = std::get_if<Image>(&record)) return render(*image, draws, buffer, row);
-  const DecodeRequest request{options_.data.exif == ExifMode::apply, options_.data.max_pixels};
+  Record record = dataset_->get(index);
   Image image;
   try {
-    image = decode(std::get<std::vector<std::uint8_t>>(record), request);
+    image = decode_record(std::move(record), options_.data);
   } catch (const Error& error) {
     throw Error(error.kind(), dataset_->location(index) + ": " + error.what());
   }
@@ -96,10 +92,7 @@ void RowMaker::make(std::int64_t epoch, std::int64_t position, BatchBuffer& buff
       render(index, draws, buffer, row);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::data || options_.data.on_error == OnError::fail) throw;
-      std::string reason = error.what();
-      const std::string prefix = dataset_->location(index) + ": ";
-      if (reason.starts_with(prefix)) reason.erase(0, prefix.size());
-      result.bad = BadImage{index, dataset_->name(index), std::move(reason)};
+      result.bad = BadImage{index, dataset_->name(index), reason_of(error, *dataset_, index)};
       if (options_.data.on_error == OnError::skip) {
         result.dropped = true;
       } else {
