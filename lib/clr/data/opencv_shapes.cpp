@@ -287,7 +287,8 @@ DrawnShape ShapeArtist::draw(ShapesSplit split, std::int64_t index) const {
   drawn.center_x = (moments.m10 / moments.m00 + 0.5) / kOversampling;
   drawn.center_y = (moments.m01 / moments.m00 + 0.5) / kOversampling;
 
-  const cv::Vec3f colors[2] = {draw_color(rng, kDrawDark, 0.40, 0.50), draw_color(rng, kDrawLight, 0.88, 0.98)};
+  const cv::Vec3f colors[2] = {draw_color(rng, kDrawDark, 0.40, 0.50),
+                               draw_color(rng, kDrawLight, 0.88, 0.98)};
   const cv::Size small(impl_->size, impl_->size);
   cv::Mat1b object_share;
   cv::Mat1b first_share;
