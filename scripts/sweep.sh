@@ -211,6 +211,9 @@ for grid in ${grids[@]+"${grids[@]}"}; do
   done
   points=("${longer[@]}")
 done
+for each in ${sets[@]+"${sets[@]}"} ${grid_keys[@]+"${grid_keys[@]}"}; do
+  [ "${each%%=*}" != train.seed ] || fail "train.seed: expected --seeds K, got it as a value"
+done
 twice=$(printf '%s\n' "${points[@]%%$'\t'*}" | sort | uniq -d | head -n 1)
 [ -z "$twice" ] || fail "the grid: expected points that differ, got $twice twice"
 

@@ -93,6 +93,7 @@ refused "begun with 2 seeds" --seeds 1
 refused '/method/temprature: unknown key; did you mean "temperature"' --out typo --grid method.temprature=1
 refused "expected brackets and quotes that close" --out typo --grid 'a=[1,2'
 refused "expected points that differ" --out typo --grid train.log_every_steps=1,1
+refused "expected --seeds K" --out typo --grid train.seed=1,2
 refused "expected each key once" --out typo --grid method.temperature=0.2
 refused "/train/batch_size: expected at most" --out typo --grid train.batch_size=8,4096
 refused "expected a number from 1" --seeds 0

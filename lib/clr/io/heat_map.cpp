@@ -135,6 +135,7 @@ std::string heat_map_svg(const HeatMap& map) {
   const int top = kGap + 2 * kLine + kLine + kGap;
   const int width = cell * static_cast<int>(map.columns.size());
   const int height = kCellHeight * static_cast<int>(map.rows.size());
+  const int body = std::max(height, text_width(map.row_name));
   const int scale_left = left + width + 2 * kGap;
   const int total_width = std::max(scale_left + kScaleWidth + kGap + widest(texts) + kGap,
                                    kGap + text_width(map.title) + kGap);
@@ -143,7 +144,7 @@ std::string heat_map_svg(const HeatMap& map) {
   drawing.text(kGap, kGap + 14, "start", map.title, " font-weight=\"bold\"");
   drawing.text(left + width / 2.0, kGap + kLine + 18, "middle", map.column_name,
                " font-style=\"italic\"");
-  const double middle = top + height / 2.0;
+  const double middle = top + body / 2.0;
   drawing.text(
       kGap + 12, middle, "middle", map.row_name,
       fmt::format(" font-style=\"italic\" transform=\"rotate(-90 {} {:g})\"", kGap + 12, middle));
@@ -174,7 +175,7 @@ std::string heat_map_svg(const HeatMap& map) {
     drawing.text(scale_left + kScaleWidth + 6, top + 12, "start", written(*high));
     drawing.text(scale_left + kScaleWidth + 6, top + height - 2, "start", written(*low));
   }
-  return drawing.finish(total_width, top + height + kGap, map.title);
+  return drawing.finish(total_width, top + body + kGap, map.title);
 }
 
 }  // namespace clr
