@@ -25,6 +25,7 @@ TEXT
 }
 
 say() { printf '%s\n' "$*"; }
+thousands() { sed -E ':a; s/^([0-9]+)([0-9]{3})/\1,\2/; ta' <<<"$1"; }
 fail() {
   printf 'quickstart.sh: error: %s\n' "$*" >&2
   exit "${status:-2}"
@@ -53,8 +54,9 @@ while [ $# -gt 0 ]; do
 done
 is_number() { [[ $1 =~ ^[0-9]+(\.[0-9]+)?$ ]]; }
 is_number "${minutes:-1}" || fail "--minutes: expected a number, got $minutes"
-is_number "$holdout" && awk "BEGIN { exit !($holdout > 0 && $holdout < 1) }" ||
+if ! is_number "$holdout" || ! awk "BEGIN { exit !($holdout > 0 && $holdout < 1) }"; then
   fail "--holdout: expected a number between 0 and 1, got $holdout"
+fi
 [[ $seed =~ ^[0-9]+$ ]] || fail "--seed: expected a whole number, got $seed"
 if [ -n "$folder" ]; then
   [ -d "$folder" ] || status=4 fail "$folder: no such folder"
@@ -76,7 +78,7 @@ if [ -z "${CLR:-}" ]; then
   cmake --preset release >build-configure.log || status=1 fail "cannot configure: see build-configure.log"
   rm -f build-configure.log
   # A file with the Torch headers takes 1.1 GB to compile.
-  jobs=$(awk -v cores="$(nproc)" '/^MemAvailable/ { n = int($2 / 1500000); print n < 1 ? 1 : n < cores ? n : cores }' /proc/meminfo)
+  jobs=$(awk -v cores="$(nproc)" '/^MemAvailable/ { n = int($2 / 1500000); print (n < 1 ? 1 : n < cores ? n : cores) }' /proc/meminfo)
   cmake --build --preset release --parallel "$jobs" --target clr
 fi
 began=$SECONDS
@@ -106,7 +108,9 @@ fi
 labels=()
 if [ "$unlabelled" = yes ]; then labels=(--set data.labels=none); fi
 if ! [ -s data.json ]; then
-  "$clr" data check "$train" ${labels[@]+"${labels[@]}"} --json >data.json.partial
+  quiet=()
+  if [ -z "$folder" ]; then quiet=(--quiet); fi
+  "$clr" data check "$train" ${labels[@]+"${labels[@]}"} ${quiet[@]+"${quiet[@]}"} --json >data.json.partial
   mv data.json.partial data.json
 fi
 images=$(sed -n 's/^  "readable": \([0-9]*\),*$/\1/p' data.json)
@@ -146,7 +150,7 @@ if ! [ -s plan.sh ]; then
     done
     why+=", width $width"
   fi
-  affordable=$(awk "BEGIN { n = int($minutes * 60 * $rate / $images); print n < 2 ? 2 : n }")
+  affordable=$(awk "BEGIN { n = int($minutes * 60 * $rate / $images); print (n < 2 ? 2 : n) }")
   epochs=$wanted
   if [ "$affordable" -lt "$wanted" ]; then epochs=$affordable; fi
   printf 'rate=%s\nwanted=%s\nepochs=%s\nwhy=%q\n' "$rate" "$wanted" "$epochs" "$why" >plan.sh.partial
@@ -156,7 +160,7 @@ fi
 source ./plan.sh
 
 say
-say "data:      $train, $(printf "%'d" "$images") images$([ "$classes" -gt 1 ] && echo " in $classes classes" || echo ", no labels")"
+say "data:      $train, $(thousands "$images") images$([ "$classes" -gt 1 ] && echo " in $classes classes" || echo ", no labels")"
 say "settings:  $why"
 say "speed:     about ${rate%.*} images/s"
 if [ "$epochs" -lt "$wanted" ]; then
@@ -201,7 +205,7 @@ cell=0
 # epochs_for SHARE SECONDS: of supervised training on so many labels in so much time, 8 to 60. One
 # view an image, so twice as many images a second as SimCLR trains.
 epochs_for() {
-  awk "BEGIN { n = int($2 * 2 * $rate / ($labelled * $1)); print n < 8 ? 8 : n > 60 ? 60 : n }"
+  awk "BEGIN { n = int($2 * 2 * $rate / ($labelled * $1)); print (n < 8 ? 8 : n > 60 ? 60 : n) }"
 }
 
 # evaluate FOLDER SHARE TITLE COMMAND...: one cell of the table; five draws of labels where not all
@@ -249,7 +253,7 @@ done
   for share in "${shares[@]}"; do
     used=$(awk "BEGIN { printf \"%.0f\", $labelled * $share }")
     # printf counts bytes, and the plus-minus sign has two.
-    printf '%-20s  %-17s  %-17s  %-18s  %s\n' "$(percent "$share") % ($(printf "%'d" "$used"))" \
+    printf '%-20s  %-17s  %-17s  %-18s  %s\n' "$(percent "$share") % ($(thousands "$used"))" \
       "$(accuracy "random/linear_eval_$share")" "$(accuracy "run/linear_eval_$share")" \
       "$(accuracy "run/finetune_$share")" "$(accuracy "supervised/finetune_$share")"
   done
