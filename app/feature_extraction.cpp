@@ -77,7 +77,9 @@ void FeatureOptions::add_to(CLI::App& command) {
 }
 
 void require_layer(const FeatureModel& model, FeatureLayer layer, const std::string& name) {
-  if (layer != FeatureLayer::feature && !model.projector) {
+  const bool missing =
+      !model.projector || (layer == FeatureLayer::projector_1 && model.projector->layers() == 0);
+  if (layer != FeatureLayer::feature && missing) {
     throw Error(
         ErrorKind::checkpoint,
         fmt::format("{}: layer {}: expected a projection head, got none", name, to_string(layer)));

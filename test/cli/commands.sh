@@ -43,6 +43,14 @@ done
 check "--seeds writes each draw" test -s draws/seed_2/result.json
 check "and their spread" grep -q '"deviation"' draws/result.json
 
+"$CLR" pretrain --config simclr_smoke --data set --device cpu --out headless --set projector.layers=0 --quiet
+for layer in feature projection; do
+  "$CLR" embed --checkpoint headless --data set --layer "$layer" --output "$layer.npy" --quiet
+done
+check "without a projection head, z is h" cmp feature.npy projection.npy
+"$CLR" embed --checkpoint run --data set --layer projection --output projection.npy --quiet
+check "with one it is not" test "$(wc -c <feature.npy)" -ne "$(wc -c <projection.npy)"
+
 for kind in npy csv safetensors; do
   check "embed to $kind" "$CLR" embed --checkpoint run --data set --output "f.$kind" --quiet
 done

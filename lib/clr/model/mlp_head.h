@@ -54,6 +54,7 @@ class MlpHead : public torch::nn::Module {
   /// Throws:  c10::Error for layers below 0 or above the head's.
   torch::Tensor forward_to(const torch::Tensor& h, std::int64_t layers);
 
+  std::int64_t layers() const { return config_.layers; }
   std::int64_t output_dim() const { return output_dim_; }
 
  private:

@@ -136,7 +136,9 @@ FeatureModel build_model(const ModelSource& source, const Component<Encoder>& en
   FeatureModel model;
   model.encoder = encoders().make(encoder);
   // A model may have been trained without the head that its configuration describes.
-  if (source.projector && (source.random || has_prefix(source.weights, "projector."))) {
+  // A head without layers is the identity, and leaves nothing in a file.
+  if (source.projector && (source.random || source.projector->layers == 0 ||
+                           has_prefix(source.weights, "projector."))) {
     model.projector = std::make_shared<MlpHead>(model.encoder->feature_dim(), *source.projector);
   }
   if (!source.random) {
