@@ -83,11 +83,10 @@ void write_neighbor_sheet(const fs::path& path, const EmbeddedImages& queries,
       if (same && neighbor == row) continue;
       const std::int64_t index = known[neighbor];
       SheetPicture picture{decoded(set.images, index, config),
-                           fmt::format("{:.2f} {}", found.cosines[i][j].item<float>(),
-                                       caption_of(set.images, index))};
-      if (!own.empty()) {
-        picture.frame = class_of(set.images, index) == own ? kSheetGreen : kSheetRed;
-      }
+                           fmt::format("{:.2f}", found.cosines[i][j].item<float>())};
+      const bool same_class = !own.empty() && class_of(set.images, index) == own;
+      if (!same_class) picture.caption += " " + caption_of(set.images, index);
+      if (!own.empty()) picture.frame = same_class ? kSheetGreen : kSheetRed;
       sheet_row.pictures.push_back(std::move(picture));
       ++shown;
     }

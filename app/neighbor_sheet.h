@@ -17,8 +17,8 @@ struct EmbeddedImages {
 };
 
 /// Draws a PNG of a few images, spread evenly over `queries`, each in a row with its nearest
-/// neighbours in `set` by cosine. With labels, neighbours of the same class have a green frame,
-/// others a red one. When both are the same set, an image is not its own neighbour.
+/// neighbours in `set` and their cosines. With labels, neighbours of the same class have a green
+/// frame, others a red one and their class. When both are the same set, an image is not its own neighbour.
 ///
 /// Throws:  Error{usage} in a build without OpenCV; Error{data} when an image cannot be decoded any
 ///          more; Error{output}.

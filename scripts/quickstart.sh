@@ -117,6 +117,45 @@ images=$(sed -n 's/^  "readable": \([0-9]*\),*$/\1/p' data.json)
 classes=$(sed -n '/^  "classes": \[/,/^  \]/p' data.json | grep -c '"name"' || true)
 if [ "$images" -lt 16 ]; then status=4 fail "$train: expected at least 16 images, got $images"; fi
 
+# Rows of the table: shares of the labels that leave every class at least two images.
+labelled=$images
+if [ "${split[0]}" = --holdout ]; then labelled=$(awk "BEGIN { print int($images * (1 - $holdout)) }"); fi
+shares=()
+for share in 0.01 0.1; do
+  if awk "BEGIN { exit !($labelled * $share >= 2 * $classes) }"; then shares+=("$share"); fi
+done
+shares+=(1)
+
+# budget SHARE: seconds for one supervised training on so many labels, and its batch size. Few labels
+# want small batches, or there are too few steps; what is spared on them is seen first in the
+# supervised baseline.
+budget() {
+  case $1 in
+    0.01) echo 4.5 16 ;;
+    0.1) echo 8 32 ;;
+    1) echo 20 64 ;;
+  esac
+}
+
+# epochs_for SHARE: of supervised training in that time, 8 to 100. One view an image, so twice as many
+# images a second as SimCLR trains.
+epochs_for() {
+  local seconds
+  read -r seconds _ < <(budget "$1")
+  awk "BEGIN { n = int($seconds * 2 * $rate / ($labelled * $1)); print (n < 8 ? 8 : n > 100 ? 100 : n) }"
+}
+
+# What the table will take: fine-tuned and supervised networks, and the features of six linear
+# classifiers, a forward pass of which is four times as fast as SimCLR trains.
+judging_minutes() {
+  local share draws seconds=0
+  for share in "${shares[@]}"; do
+    draws=$([ "$share" = 1 ] && echo 1 || echo 5)
+    seconds=$(awk "BEGIN { print $seconds + 2 * $draws * $(epochs_for "$share") * $labelled * $share / (2 * $rate) }")
+  done
+  awk "BEGIN { printf \"%.0f\", (1.1 * $seconds + 6 * $images / (4 * $rate) + 30) / 60 }"
+}
+
 # --- settings ---------------------------------------------------------------------------------
 
 # speed CONFIG: images/s of a few steps of training on noise of the views' size.
@@ -168,6 +207,11 @@ if [ "$epochs" -lt "$wanted" ]; then
 else
   say "training:  $epochs epochs, about $(awk "BEGIN { printf \"%.1f\", $epochs * $images / $rate / 60 }") minutes"
 fi
+if [ "$classes" -ge 2 ]; then say "judging:   then about $(judging_minutes) minutes"; fi
+if [ "$images" -lt 2000 ]; then
+  say "note:      $images images are few for training without labels, which learns from thousands: with"
+  say "           so few, expect features of colour and layout more than of content"
+fi
 say
 
 # --- training without labels ------------------------------------------------------------------
@@ -191,22 +235,8 @@ if [ "$classes" -lt 2 ]; then
   exit
 fi
 
-# Rows of the table: shares of the labels that leave every class at least two images.
-labelled=$images
-if [ "${split[0]}" = --holdout ]; then labelled=$(awk "BEGIN { print int($images * (1 - $holdout)) }"); fi
-shares=()
-for share in 0.01 0.1; do
-  if awk "BEGIN { exit !($labelled * $share >= 2 * $classes) }"; then shares+=("$share"); fi
-done
-shares+=(1)
 cells=$((4 * ${#shares[@]}))
 cell=0
-
-# epochs_for SHARE SECONDS: of supervised training on so many labels in so much time, 8 to 100. One
-# view an image, so twice as many images a second as SimCLR trains.
-epochs_for() {
-  awk "BEGIN { n = int($2 * 2 * $rate / ($labelled * $1)); print (n < 8 ? 8 : n > 100 ? 100 : n) }"
-}
 
 # evaluate FOLDER SHARE TITLE COMMAND...: one cell of the table; five draws of labels where not all
 # are used.
@@ -233,15 +263,9 @@ accuracy() {
 linear=(--config linear_eval --set 'knn.k=[10]')
 trained=''
 for share in "${shares[@]}"; do
-  # Few labels want small batches, or there are too few steps; what is spared on them is seen first
-  # in the supervised baseline.
-  case $share in
-    0.01) seconds=4.5 batch=16 ;;
-    0.1) seconds=8 batch=32 ;;
-    1) seconds=20 batch=64 ;;
-  esac
-  few=(--set "train.epochs=$(epochs_for "$share" "$seconds")" --set "train.batch_size=$batch")
-  trained+="${trained:+, }$(epochs_for "$share" "$seconds")"
+  read -r _ batch < <(budget "$share")
+  few=(--set "train.epochs=$(epochs_for "$share")" --set "train.batch_size=$batch")
+  trained+="${trained:+, }$(epochs_for "$share")"
   sheet=()
   if [ "$share" = 1 ]; then sheet=(--neighbors neighbors.png); fi
   evaluate "random/linear_eval_$share" "$share" "linear on a random network" \

@@ -36,7 +36,8 @@ struct SheetRow {
 /// Every picture is fitted into a square of `side` pixels: enlarged by a whole number, so that its
 /// own pixels stay to be seen, or averaged down. side = 0: what the largest picture needs, between
 /// 96 and 256. A sheet that would have more than 40 million pixels gets smaller squares. Text is
-/// cut to the room it has; what is no printable ASCII becomes "?".
+/// cut to the room it has, a title from its beginning, a caption from its end; what is no printable
+/// ASCII becomes "?".
 /// Throws:  Error{usage} in a build without OpenCV.
 Image draw_contact_sheet(const std::vector<SheetRow>& rows, int side = 0);
 

@@ -61,19 +61,24 @@ int text_width(const std::string& text) {
   return cv::getTextSize(text, kFont, kFontScale, 1, &baseline).width;
 }
 
-/// The text as far as it can be drawn in `room` pixels; the end of a name tells more than its
-/// beginning.
-std::string fitted_text(std::string text, int room) {
+/// Which part of a text is kept where there is no room for all of it.
+enum class Keep { beginning, end };
+
+/// The text as far as it can be drawn in `room` pixels.
+std::string fitted_text(std::string text, int room, Keep keep) {
   for (char& c : text) {
     if (c < ' ' || c > '~') c = '?';
   }
   if (text_width(text) <= room) return text;
-  while (!text.empty() && text_width(".." + text) > room) text.erase(0, 1);
-  return text.empty() ? text : ".." + text;
+  const auto marked = [&] { return keep == Keep::end ? ".." + text : text + ".."; };
+  while (!text.empty() && text_width(marked()) > room) {
+    text.erase(keep == Keep::end ? 0 : text.size() - 1, 1);
+  }
+  return text.empty() ? text : marked();
 }
 
-void put_text(cv::Mat3b& sheet, const std::string& text, cv::Point corner, int room) {
-  cv::putText(sheet, fitted_text(text, room), corner + cv::Point(0, kTextLine - 4), kFont,
+void put_text(cv::Mat3b& sheet, const std::string& text, cv::Point corner, int room, Keep keep) {
+  cv::putText(sheet, fitted_text(text, room, keep), corner + cv::Point(0, kTextLine - 4), kFont,
               kFontScale, kInk, 1, cv::LINE_AA);
 }
 
@@ -107,7 +112,7 @@ void put_picture(cv::Mat3b& sheet, const SheetPicture& picture, cv::Point corner
   }
   fitted.copyTo(sheet(place));
   if (!picture.caption.empty()) {
-    put_text(sheet, picture.caption, corner + cv::Point(0, side + kFrame), side);
+    put_text(sheet, picture.caption, corner + cv::Point(0, side + kFrame), side, Keep::beginning);
   }
 }
 
@@ -122,7 +127,8 @@ Image draw_contact_sheet(const std::vector<SheetRow>& rows, int side) {
   for (const SheetRow& row : rows) {
     int top = y;
     if (!row.title.empty()) {
-      put_text(sheet, row.title, {kGap, top - kFrame}, size.width - 2 * kGap);
+      // Titles are paths, whose end tells more than their beginning.
+      put_text(sheet, row.title, {kGap, top - kFrame}, size.width - 2 * kGap, Keep::end);
       top += kTextLine;
     }
     int x = kGap;
