@@ -79,7 +79,7 @@ std::vector<std::string> align_table(const std::vector<std::vector<std::string>>
     std::string line;
     for (std::size_t i = 0; i < row.size(); ++i) {
       const std::string padding(widths[i] - columns(row[i]), ' ');
-      line += (i == 0 ? "  " : "   ") + (i == 0 ? row[i] + padding : padding + row[i]);
+      line += "  " + (i == 0 ? row[i] + padding : padding + row[i]);
     }
     line.erase(line.find_last_not_of(' ') + 1);
     lines.push_back(std::move(line));

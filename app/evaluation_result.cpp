@@ -10,6 +10,7 @@
 #include "clr/eval/statistics.h"
 #include "clr/io/file.h"
 #include "clr/train/run_folder.h"
+#include "command.h"
 #include "csv.h"
 
 namespace fs = std::filesystem;
@@ -35,6 +36,34 @@ Json mean_of(const Json& draws) {
       add(mean["knn"][i]["top1"], draw["knn"][i]["top1"]);
   }
   return mean;
+}
+
+/// The mean over draws, with Student's t, which knows nothing of an accuracy's bounds.
+Summary accuracy_summary(const std::vector<double>& values) {
+  Summary summary = summarize(values);
+  for (double& bound : summary.ci95) bound = std::clamp(bound, 0.0, 1.0);
+  return summary;
+}
+
+void print_summary(const Json& draws, const Summary& top1) {
+  std::vector<std::vector<std::string>> rows = {
+      {"judged by", fmt::format("mean top-1 of {} [95 % interval]", draws.size()), "deviation"}};
+  const auto add = [&rows](const std::string& name, const Summary& summary) {
+    rows.push_back({name, percent_interval(summary.mean, summary.ci95[0], summary.ci95[1]),
+                    fmt::format("{:.1f}", 100 * summary.deviation)});
+  };
+  add("classifier", top1);
+  if (draws[0].contains("knn")) {
+    for (std::size_t i = 0; i < draws[0]["knn"].size(); ++i) {
+      std::vector<double> values;
+      for (const Json& draw : draws) values.push_back(draw["knn"][i]["top1"].get<double>());
+      const Json& knn = draws[0]["knn"][i];
+      add(fmt::format("kNN, k {}, {}", knn["k"].get<std::int64_t>(),
+                      knn["weighting"].get<std::string>()),
+          accuracy_summary(values));
+    }
+  }
+  print_table(rows);
 }
 
 }  // namespace
@@ -116,18 +145,16 @@ Json run_draws(const fs::path& out, std::int64_t seeds, std::uint64_t first_seed
     write_result(folder, found);
     draws.push_back(std::move(found));
   }
-  Summary summary = summarize(values);
-  // Student's t knows nothing of an accuracy's bounds.
-  for (double& bound : summary.ci95) bound = std::clamp(bound, 0.0, 1.0);
+  Summary summary = accuracy_summary(values);
   // One draw says nothing of the spread between draws: its own interval stands.
   if (values.size() == 1) summary.ci95 = draws[0]["ci95"].get<std::array<double, 2>>();
   Json result = mean_of(draws);
   result["ci95"] = summary.ci95;
-  if (values.size() > 1) result["deviation"] = summary.deviation;
+  if (values.size() > 1) {
+    result["deviation"] = summary.deviation;
+    print_summary(draws, summary);
+  }
   result["draws"] = std::move(draws);
-  log_info("top-1 over {} draws: {} deviation {:.1f}", seeds,
-           percent_interval(summary.mean, summary.ci95[0], summary.ci95[1]),
-           100 * summary.deviation);
   return result;
 }
 

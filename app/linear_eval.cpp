@@ -233,17 +233,22 @@ class LinearEvaluation {
     write_head(folder, {fit.head, data_.classes, extractor_.layer(), sha256_,
                         source_.random ? "random" : source_.name, extractor_.config()});
     Json result = accuracies(probabilities, test_.labels);
-    print_draw(result, fit.title, knn, rows.size(0));
     result["knn"] = knn_json(knn);
     result["train_images"] = rows.size(0);
     result.update(fit.found);
     result["seed"] = seed;
+    print_draw(result, fit.title, knn, rows.size(0));
     return result;
   }
 
   void print_draw(const Json& result, const std::string& title, const std::vector<KnnResult>& knn,
                   std::int64_t images) const {
     const std::int64_t total = test_.labels.size(0);
+    if (options_.seeds > 0) {  // run_draws sums them up
+      log_info("{} labels drawn with seed {}: {}: {:.1f} %", format_count(images),
+               result["seed"].get<std::uint64_t>(), title, 100 * result["top1"].get<double>());
+      return;
+    }
     std::vector<std::vector<std::string>> rows = {{"judged by", "top-1 [95 % interval]"}};
     const auto add = [&rows, total](const std::string& name, double top1) {
       const auto bounds = accuracy_interval(top1, total);

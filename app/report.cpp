@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iostream>
 #include <memory>
+#include <sstream>
 
 #include "clr/core/log.h"
 #include "clr/io/file.h"
@@ -70,12 +71,37 @@ std::string best_line(const RunReport& report) {
   const ReportGroup& group = report.groups[*report.best];
   const MetricSummary& metric = group.metrics.at(report.judged_by);
   return fmt::format(
-      "* best {}: {} with {} (95 % interval {})\n", metric_title(report.judged_by),
+      "* best {}: {} with {}\n  (95 % interval {})\n", metric_title(report.judged_by),
       percent_interval(metric.summary.mean, metric.summary.ci95[0], metric.summary.ci95[1]),
       describe(report, group),
       metric.values.size() == 1
           ? std::string("of one run, by its test images")
           : fmt::format("of the mean over {} seeds, Student's t", metric.values.size()));
+}
+
+/// A heading over several lines, a word each, so that columns are as wide as what they hold.
+std::vector<Row> wrapped(const Row& heading) {
+  std::vector<Row> columns;
+  std::size_t height = 1;
+  for (const std::string& title : heading) {
+    Row& words = columns.emplace_back();
+    std::istringstream stream(title);
+    // A unit stays with its quantity.
+    for (std::string word; stream >> word;) {
+      if (word == "%" && !words.empty()) {
+        words.back() += " %";
+      } else {
+        words.push_back(word);
+      }
+    }
+    height = std::max(height, words.size());
+  }
+  std::vector<Row> lines(height, Row(heading.size()));
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    const std::size_t first = height - columns[c].size();
+    for (std::size_t i = 0; i < columns[c].size(); ++i) lines[first + i][c] = columns[c][i];
+  }
+  return lines;
 }
 
 std::string text_of(const RunReport& report) {
@@ -87,13 +113,13 @@ std::string text_of(const RunReport& report) {
   // A test says more than the check during training.
   if (has("knn_top1")) std::erase(metrics, "training_knn_top1");
 
-  std::vector<Row> rows;
-  Row& heading = rows.emplace_back(Row{""});
+  Row heading{""};
   if (named) heading.emplace_back("run");
   for (const ReportKey& key : report.keys) heading.push_back(key.head);
   heading.emplace_back("seeds");
   for (const std::string& metric : metrics)
     heading.push_back(metric_title(metric) + (is_accuracy(metric) ? " %" : ""));
+  std::vector<Row> rows = wrapped(heading);
   for (std::size_t i = 0; i < report.groups.size(); ++i) {
     const ReportGroup& group = report.groups[i];
     Row& row = rows.emplace_back(Row{report.best == i ? "*" : ""});

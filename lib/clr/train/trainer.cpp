@@ -306,10 +306,18 @@ class Trainer::Loop {
       json["knn_images"] = monitor_->images();
     }
     metrics_->write(json);
-    log_info("epoch {}/{}  loss {:.4f}{}  {:.0f} images/s", epochs_done, config_.train.epochs,
-             state_.last_epoch_loss,
-             knn_top1_ ? fmt::format("  kNN {:.1f} %", 100 * *knn_top1_) : "",
-             overall_.images_per_s());
+    const std::string line = fmt::format(
+        "epoch {}/{}  loss {:.4f}{}  {:.0f} images/s", epochs_done, config_.train.epochs,
+        state_.last_epoch_loss, knn_top1_ ? fmt::format("  kNN {:.1f} %", 100 * *knn_top1_) : "",
+        overall_.images_per_s());
+    // On few images epochs fly past faster than anyone reads; metrics.jsonl has them all.
+    const auto now = std::chrono::steady_clock::now();
+    if (last || knn_top1_ || now - epoch_line_ >= std::chrono::seconds(2)) {
+      log_info("{}", line);
+      epoch_line_ = now;
+    } else {
+      log_debug("{}", line);
+    }
     state_.epoch = epochs_done;
     state_.step_in_epoch = 0;
     state_.epoch_sums.clear();
@@ -341,6 +349,7 @@ class Trainer::Loop {
 
   RunConfig config_;
   TrainerOptions options_;
+  std::chrono::steady_clock::time_point epoch_line_{};  ///< when the last one was shown
   std::shared_ptr<const Dataset> dataset_;
   BadImages bad_;
   std::int64_t steps_per_epoch_;
