@@ -181,7 +181,8 @@ expect 5 "expected the encoder that lbfgs was fitted on, got another" only predi
 rm "$model"
 expect 5 "lbfgs: expected the model file" only predict --checkpoint lbfgs --data test --output x.csv --device cpu
 cp kept.safetensors "$model"
-expect 7 "diverged: the loss of step" last "${start[@]}" --checkpoint run --out diverged --set optimizer.learning_rate=1e30
+# Whether the loss or a weight leaves the floating-point range first depends on the images and on the processor.
+expect 7 "; lower optimizer.learning_rate or lengthen schedule.warmup_epochs; the newest checkpoint is from before" last "${start[@]}" --checkpoint run --out diverged --set optimizer.learning_rate=1e30
 : >file
 expect 8 "file: expected a folder" last "${start[@]}" --checkpoint run --out file
 expect 8 "file: expected a folder" only predict --checkpoint lbfgs --data test --output file/p.csv --device cpu

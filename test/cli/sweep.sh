@@ -25,7 +25,8 @@ status_of() { # ARGUMENTS of sweep_in
 
 # --- an unbroken one, two runs at a time ---
 check "an unbroken sweep" sweep_in whole --jobs 2
-check "its table" grep -q 'linear projection top-1 %' stdout
+check "its table" grep -qE '^ +temperature +seeds +loss( +top-1 %)+ +images/s$' stdout
+check "its two layers" grep -qE '^ .*linear +projection$' stdout
 check "a line a run" test "$(grep -c '^\[[1-4]/4\] .*: linear .* %, linear projection .* %' stderr)" -eq 4
 
 # --- killed, killed with its child, stopped ---

@@ -245,7 +245,7 @@ class Trainer::Loop {
   /// wrong.
   void check_weights() const {
     if (!torch::stack(at::_foreach_norm(parameters_)).isfinite().all().item<bool>()) {
-      diverged(fmt::format("weights are not finite after step {}", state_.step));
+      diverged(fmt::format("the norm of the weights is not finite after step {}", state_.step));
     }
   }
 
