@@ -103,6 +103,15 @@ expect 2 "--classes" only data shapes x --classes 25
 expect 2 "--train" only data shapes x --train -3
 expect 8 "shapes.json: expected a folder" only data shapes shapes.json
 
+# --- neighbours --------------------------------------------------------------------------------
+
+expect 2 "--neighbors n.jpg: expected a name that ends in .png" only embed --checkpoint run --data shapes/test --output f.npy --neighbors n.jpg
+check "refused before anything is written" test ! -e f.npy
+check "embed --neighbors" "$CLR" embed --checkpoint run --data shapes/test --output f.npy --neighbors n.png --quiet
+check "a PNG of neighbours" test "$(head -c 4 n.png | tail -c 3)" = PNG
+check "linear-eval --neighbors" "$CLR" linear-eval --checkpoint run --train shapes/train --test shapes/test --neighbors e.png --quiet
+check "a PNG of test images and their neighbours" test "$(head -c 4 e.png | tail -c 3)" = PNG
+
 # --- views -------------------------------------------------------------------------------------
 
 check "views" "$CLR" data views shapes/train --config simclr_shapes --count 5 --output views --json >views.json 2>/dev/null
