@@ -17,6 +17,7 @@ if(CLR_PORTABLE)
   set(CMAKE_FIND_LIBRARY_SUFFIXES "${_suffixes}")
 endif()
 
+find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(Threads REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
 find_package(fmt REQUIRED)

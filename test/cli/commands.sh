@@ -18,6 +18,12 @@ while read -r _ name _; do
   check "preset $name resolves to a file that runs" "$CLR" config --check <("$CLR" config --dump "$name") --quiet
 done < <("$CLR" config --list)
 
+check "bench loss" "$CLR" bench loss --images 2 70 --dimension 16 --repeats 1 --json --quiet >bench.json
+check "bench loss: two rows a size" test "$(grep -c '"gradient_error"' bench.json)" -eq 4
+for key in implementation n d dtype device milliseconds extra_bytes product_gflops; do
+  check "bench loss --json: $key" grep -q "\"$key\"" bench.json
+done
+
 make_set set 2 12
 "$CLR" pretrain --config simclr_smoke --data set --device cpu --out run --dry-run --json >plan.json 2>plan.txt
 check "a dry run says what it would do" grep -q "effective learning rate" plan.txt

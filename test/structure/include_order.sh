@@ -33,8 +33,8 @@ check() {
             if (!(other in rank)) offend("includes " path ", whose folder has no place in the order")
             else if (other != folder && rank[other] >= rank[folder])
               offend(folder "/ may not include " other "/ (" path ")")
-            if (folder == "loss" && other != "loss" && path != "clr/core/error.h")
-              offend("loss/ may include only clr/core/error.h and itself (" path ")")
+            if (folder == "loss" && other != "loss" && path != "clr/core/error.h" && path != "clr/core/multiversion.h")
+              offend("loss/ may include only clr/core/error.h, clr/core/multiversion.h and itself (" path ")")
           } else if (quoted && folder != "app") {
             offend("include by the path from lib/: \"clr/...\", got \"" path "\"")
           } else if (folder == "loss" && path ~ /\// && path !~ /^(torch|ATen|c10)\//) {

@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-#include "clr/augment/multiversion.h"
+#include "clr/core/multiversion.h"
 #include "clr/augment/pixel_math.h"
 
 namespace clr {

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "clr/augment/augmentation.h"
-#include "clr/augment/multiversion.h"
+#include "clr/core/multiversion.h"
 #include "clr/augment/pixel_math.h"
 
 namespace clr {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "clr/augment/augmentation.h"
-#include "clr/augment/multiversion.h"
+#include "clr/core/multiversion.h"
 #include "clr/augment/pixel_math.h"
 
 namespace clr {

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "clr/augment/augmentation.h"
-#include "clr/augment/multiversion.h"
+#include "clr/core/multiversion.h"
 
 namespace clr {
 namespace {

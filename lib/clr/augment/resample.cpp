@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "clr/augment/multiversion.h"
+#include "clr/core/multiversion.h"
 #include "clr/augment/pixel_math.h"
 
 namespace clr {

@@ -2,7 +2,7 @@
 #include <cstddef>
 
 #include "clr/augment/augmentation.h"
-#include "clr/augment/multiversion.h"
+#include "clr/core/multiversion.h"
 
 namespace clr {
 namespace {

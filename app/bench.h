@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of `clr bench`, each in a file of its own.
+#pragma once
+
+#include "command.h"
+
+namespace clr {
+
+double median(std::vector<double> values);
+
+/// "12.3 [12.0, 14.1]": median, least and most.
+std::string median_and_spread(const std::vector<double>& values, int digits);
+
+void add_bench_train_command(CLI::App& bench, Action& action);
+void add_bench_loss_command(CLI::App& bench, Action& action);
+
+}  // namespace clr
