@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The program starts on any machine: of LibTorch it needs the CPU half alone, and no Python. The
-# portable build needs nothing but LibTorch and the C and C++ run time.
+# portable build needs nothing but LibTorch and the C and C++ run time. libclr_ops.so beside it is for
+# programs that have LibTorch already: it needs nothing else, OpenMP neither, and looks nowhere itself.
 set -euo pipefail
 program=${CLR:?the path of the clr program}
 [ -x "$program" ] || { echo "link_surface.sh: $program does not exist" >&2; exit 1; }
@@ -34,4 +35,13 @@ if [ "${CLR_PORTABLE:-OFF}" = ON ]; then
   offenders=$(foreign "${libraries[@]}")
   [ -z "$offenders" ] || { echo "the portable $program needs $(xargs <<<"$offenders")" >&2; exit 1; }
 fi
-echo "link surface: ${libraries[*]}"
+ops=$(dirname "$program")/libclr_ops.so
+[ -f "$ops" ] || { echo "link_surface.sh: $ops does not exist" >&2; exit 1; }
+mapfile -t ops_libraries < <(needed "$ops")
+offenders=$(foreign "${ops_libraries[@]}"; printf '%s\n' "${ops_libraries[@]}" | grep gomp || true)
+[ -z "$offenders" ] || { echo "$ops needs $(xargs <<<"$offenders")" >&2; exit 1; }
+if readelf -d "$ops" | grep -E 'R(UN)?PATH'; then
+  echo "$ops has a run path" >&2
+  exit 1
+fi
+echo "link surface: ${libraries[*]}; of the ops: ${ops_libraries[*]}"
