@@ -4,6 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <string>
+
+#include "clr/core/error.h"
+
+namespace fs = std::filesystem;
 
 namespace clr {
 
@@ -17,6 +23,19 @@ std::string median_and_spread(const std::vector<double>& values, int digits) {
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
   return fmt::format("{:.{}f} [{:.{}f}, {:.{}f}]", median(values), digits, *low, digits, *high,
                      digits);
+}
+
+ScratchFolder::ScratchFolder() {
+  std::string pattern = (fs::temp_directory_path() / "clr_bench_XXXXXX").string();
+  if (mkdtemp(pattern.data()) == nullptr) {
+    throw Error(ErrorKind::output, pattern + ": cannot be created");
+  }
+  path_ = pattern;
+}
+
+ScratchFolder::~ScratchFolder() {
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
 }
 
 void add_bench_command(CLI::App& program, Action& action) {

@@ -2,6 +2,8 @@
 // The parts of `clr bench`, each in a file of its own.
 #pragma once
 
+#include <filesystem>
+
 #include "command.h"
 
 namespace clr {
@@ -10,6 +12,19 @@ double median(std::vector<double> values);
 
 /// "12.3 [12.0, 14.1]": median, least and most.
 std::string median_and_spread(const std::vector<double>& values, int digits);
+
+/// A fresh folder that is removed with everything in it.
+class ScratchFolder {
+ public:
+  ScratchFolder();
+  ~ScratchFolder();
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
 
 void add_bench_train_command(CLI::App& bench, Action& action);
 void add_bench_loss_command(CLI::App& bench, Action& action);

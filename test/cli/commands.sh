@@ -18,11 +18,20 @@ while read -r _ name _; do
   check "preset $name resolves to a file that runs" "$CLR" config --check <("$CLR" config --dump "$name") --quiet
 done < <("$CLR" config --list)
 
-check "bench loss" "$CLR" bench loss --images 2 70 --dimension 16 --repeats 1 --json --quiet >bench.json
-check "bench loss: two rows a size" test "$(grep -c '"gradient_error"' bench.json)" -eq 4
+check "bench loss" "$CLR" bench loss --n 2 70 --d 16 5 --device cpu --repeats 1 --json --quiet >bench.json
+check "bench loss: two rows for each N and D" test "$(grep -c '"gradient_error"' bench.json)" -eq 8
 for key in implementation n d dtype device milliseconds extra_bytes product_gflops; do
   check "bench loss --json: $key" grep -q "\"$key\"" bench.json
 done
+check "bench loss: the older names of --n and --d" "$CLR" bench loss --images 3 --dimension 4 --device cpu --repeats 1 --quiet
+for dtype in float16 bfloat16; do
+  check "bench loss --dtype $dtype" "$CLR" bench loss --n 20 --d 8 --dtype $dtype --device cpu --repeats 1 --json --quiet >bench.json
+  check "bench loss --dtype $dtype: its rows say so" test "$(grep -c "\"$dtype\"" bench.json)" -eq 3
+done
+CLR_PEERS_PYTHON=/nowhere/python "$CLR" bench loss --peers >bench.json 2>stderr
+check "bench loss --peers without a Python: exit 2" test $? -eq 2
+check "in one line" test "$(wc -l <stderr)" -eq 1
+check "that says what to do" grep -q "clr: error: --peers: .*scripts/setup.sh --peers" stderr
 
 make_set set 2 12
 "$CLR" pretrain --config simclr_smoke --data set --device cpu --out run --dry-run --json >plan.json 2>plan.txt
