@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Words that the losses and their kernels share. No Torch, no CUDA.
+#pragma once
+
+namespace clr {
+
+/// Where the other view of row i is among the columns, i counted from the first column on
+/// (row_offset + row).
+enum class Pairing {
+  none,
+  halves,       ///< C/2 further on, or back
+  interleaved,  ///< 2k and 2k+1 are a pair
+  same_index,   ///< column i: rows and columns come from two encoders
+};
+
+/// What equal ids of a row and a column mean.
+enum class IdRule {
+  leave_out,  ///< false negatives: not in the sum
+  keep_only,  ///< positives: nothing else in the sum
+};
+
+}  // namespace clr
