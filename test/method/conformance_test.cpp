@@ -9,6 +9,7 @@
 #include <set>
 
 #include "clr/core/autocast.h"
+#include "clr/loss/nt_xent.h"
 #include "clr/method/method.h"
 #include "clr/model/batch_norm.h"
 #include "clr/optim/optimizer.h"
@@ -292,6 +293,27 @@ CATCH_TEST_CASE("simclr's loss and metrics", "[method]") {
   CATCH_CHECK(output.metrics[0].second.item<double>() == Approx(pairs / 16).margin(1e-5));
   CATCH_CHECK(output.metrics[1].first == "negative_cosine");
   CATCH_CHECK(output.metrics[1].second.item<double>() == Approx(others / (16 * 14)).margin(1e-5));
+}
+
+CATCH_TEST_CASE("simclr's loss comes from the back end of the configuration", "[method]") {
+  MethodContext context = tiny_context();
+  const Batch batch = tiny_batch();
+  std::vector<Tensor> gradients;
+  for (const auto backend : {clr::LossBackend::fused, clr::LossBackend::streaming}) {
+    context.loss_backend = backend;
+    const auto method = make("simclr", context);
+    const Tensor z = method->embed(batch).z[0].detach().requires_grad_();
+    method->loss({{z}}, batch, {}).loss.backward();
+    const Tensor x = z.detach().requires_grad_();
+    clr::TwoViewOptions options;
+    options.backend = backend;
+    clr::nt_xent(x[0], x[1], 0.5, options).backward();
+    CATCH_CHECK(torch::equal(z.grad(), x.grad()));
+    gradients.push_back(z.grad());
+  }
+  // They differ in the last bits, so that this test can fail.
+  CATCH_CHECK_FALSE(torch::equal(gradients[0], gradients[1]));
+  CATCH_CHECK(torch::allclose(gradients[0], gradients[1], 1e-4, 1e-7));
 }
 
 CATCH_TEST_CASE("simclr wants two views of one size", "[method]") {

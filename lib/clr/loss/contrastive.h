@@ -3,6 +3,7 @@
 
 #include <torch/types.h>
 
+#include <array>
 #include <cstdint>
 #include <limits>
 
@@ -16,12 +17,25 @@ enum class Pairing {
   interleaved,  ///< 2k and 2k+1 are a pair
   same_index,   ///< column i: rows and columns come from two encoders
 };
+constexpr auto enum_names(Pairing) {
+  return std::array{"none", "halves", "interleaved", "same_index"};
+}
 
 /// What equal ids of a row and a column mean.
 enum class IdRule {
   leave_out,  ///< false negatives: not in the sum
   keep_only,  ///< positives: nothing else in the sum
 };
+constexpr auto enum_names(IdRule) { return std::array{"leave_out", "keep_only"}; }
+
+/// What goes through the tiles.
+enum class LossBackend {
+  automatic,  ///< fused on a CPU, streaming elsewhere
+  fused,      ///< products and exponentials of a tile in one go. On a CPU this is for float32 and
+              ///< temperatures from about 0.0136 on; other problems are streamed there
+  streaming,  ///< ATen, any type, device and temperature
+};
+constexpr auto enum_names(LossBackend) { return std::array{"auto", "fused", "streaming"}; }
 
 /// One sum of exponentials for each row, over a segment of columns: what every contrastive loss is
 /// made of. A loss over several segments (a batch and a queue) joins their sums by logaddexp.
@@ -42,6 +56,7 @@ struct ContrastiveProblem {
   bool column_sums = false;  ///< also over the rows, for each column
   IdRule id_rule = IdRule::leave_out;
   double cosine_limit = std::numeric_limits<double>::infinity();
+  LossBackend backend = LossBackend::automatic;
 };
 
 /// Natural logarithms, in float64 whatever the rows' type: losses are differences of these.
@@ -57,10 +72,12 @@ struct LogSums {
 ///          become float32; gradients come back in the type of x.
 /// Memory:  the result, which is also what the backward pass keeps.
 /// Errors:  c10::Error for shapes, types and devices that do not fit; no double backward.
+/// Op:      clr::unit_rows, which also returns the norms.
 torch::Tensor unit_rows(const torch::Tensor& x0, const torch::Tensor& x1 = {});
 
 /// 1 / temperature as ContrastiveProblem takes it. A number must be above 0 and finite (Error{config});
-/// a tensor of one element keeps its graph and is not looked at, as that would wait for the device.
+/// a tensor of one element keeps its graph and is not looked at, as that would wait for the device:
+/// log_sums does so on a CPU.
 torch::Tensor inverse_temperature(double temperature, torch::Device device);
 torch::Tensor inverse_temperature(const torch::Tensor& temperature, torch::Device device);
 
@@ -69,7 +86,9 @@ torch::Tensor inverse_temperature(const torch::Tensor& temperature, torch::Devic
 /// Units:   nats.
 /// Memory:  O(M + C) and a tile (CPU: 1 MB) beside the result; backward also the gradients, M * D and
 ///          C * D.
-/// Errors:  c10::Error for shapes, types, devices that do not fit; no double backward.
+/// Errors:  c10::Error for shapes, types, devices that do not fit; no double backward. Error{device}
+///          for LossBackend::fused where there is no such kernel.
+/// Op:      clr::log_sums, on whose tensors everything here works: with a graph, traced, compiled.
 /// Source:  docs/kernels.md.
 LogSums log_sums(const ContrastiveProblem& problem);
 

@@ -61,10 +61,10 @@ void gradients_streaming(const TileProblem& problem, const torch::Tensor& row_su
                          const torch::Tensor& column_slope, torch::Tensor& row_gradient,
                          torch::Tensor& column_gradient);
 
-/// CPU: float32 and temperatures whose exponentials need no shift. If `kept` is defined and the tiles
-/// are few, it becomes what gradients_cpu takes instead of computing the cosines again; else it
-/// becomes undefined.
+/// CPU: float32 and temperatures whose exponentials need no shift. `kept`, float32, of kept_on_cpu()
+/// elements or none, takes the cosines of few tiles, so that gradients_cpu need not compute them again.
 bool cpu_tiles_fit(const TileProblem& problem);
+std::int64_t kept_on_cpu(std::int64_t rows, std::int64_t columns, bool symmetric);
 void log_sums_cpu(const TileProblem& problem, torch::Tensor& row_sums, torch::Tensor& column_sums,
                   torch::Tensor& kept);
 void gradients_cpu(const TileProblem& problem, const torch::Tensor& kept,

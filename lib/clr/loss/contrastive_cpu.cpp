@@ -152,19 +152,23 @@ struct Tile {
 /// however many threads there are.
 class Rounds {
  public:
-  explicit Rounds(const TileProblem& problem)
-      : row_count_(problem.rows.size(0)),
-        column_count_(problem.columns.size(0)),
-        symmetric_(problem.symmetric),
+  /// Tiles for so many threads; other numbers of threads can work on them too.
+  Rounds(std::int64_t rows, std::int64_t columns, bool symmetric,
+         std::int64_t threads = at::get_num_threads())
+      : row_count_(rows),
+        column_count_(columns),
+        symmetric_(symmetric),
         triangular_(symmetric_ && row_count_ > kWholeRows),
-        row_tile_(symmetric_ && !triangular_ ? panel_size(row_count_) : tile_size(row_count_)),
-        column_tile_(!symmetric_   ? tile_size(column_count_)
+        row_tile_(symmetric_ && !triangular_ ? panel_size(row_count_, threads)
+                                             : tile_size(row_count_, threads)),
+        column_tile_(!symmetric_   ? tile_size(column_count_, threads)
                      : triangular_ ? row_tile_
                                    : column_count_),
         row_tiles_((row_count_ + row_tile_ - 1) / row_tile_),
         column_tiles_((column_count_ + column_tile_ - 1) / column_tile_) {}
 
   std::int64_t largest_tile() const { return row_tile_ * padded(column_tile_); }
+  std::int64_t elements() const { return tiles() * largest_tile(); }
   std::int64_t tiles() const {
     return triangular_ ? row_tiles_ * (row_tiles_ + 1) / 2 : row_tiles_ * column_tiles_;
   }
@@ -216,15 +220,14 @@ class Rounds {
 
  private:
   /// In equal parts, of an even number for each thread: a round of pairs then occupies them all.
-  static std::int64_t tile_size(std::int64_t count) {
-    const std::int64_t step = 2 * at::get_num_threads();
+  static std::int64_t tile_size(std::int64_t count, std::int64_t threads) {
+    const std::int64_t step = 2 * threads;
     const std::int64_t tiles = ((count + kLargestTile - 1) / kLargestTile + step - 1) / step * step;
     return std::max(kSmallestTile, padded((count + tiles - 1) / tiles));
   }
 
-  static std::int64_t panel_size(std::int64_t count) {
-    const std::int64_t share = (count + at::get_num_threads() - 1) / at::get_num_threads();
-    return std::clamp(padded(share), kSmallestTile, kLargestPanel);
+  static std::int64_t panel_size(std::int64_t count, std::int64_t threads) {
+    return std::clamp(padded((count + threads - 1) / threads), kSmallestTile, kLargestPanel);
   }
 
   Tile tile(std::int64_t index, std::int64_t i, std::int64_t j) const {
@@ -306,18 +309,27 @@ bool cpu_tiles_fit(const TileProblem& problem) {
              120;
 }
 
+/// The tiles, and at the end for how many threads they were made: those of another time or thread may
+/// be others. 0: nothing is kept.
+std::int64_t kept_on_cpu(std::int64_t rows, std::int64_t columns, bool symmetric) {
+  const Rounds rounds(rows, columns, symmetric);
+  return rounds.elements() * 4 <= kKeptBytes ? rounds.elements() + 1 : 0;
+}
+
 void log_sums_cpu(const TileProblem& problem, Tensor& row_sums, Tensor& column_sums, Tensor& kept) {
   const auto scale = static_cast<float>(scale_of(problem));
   auto* const rows_total = row_sums.fill_(0).data_ptr<double>();
   auto* const columns_total = problem.symmetric     ? rows_total
                               : problem.column_sums ? column_sums.fill_(0).data_ptr<double>()
                                                     : nullptr;
-  const Rounds rounds(problem);
+  const std::int64_t threads = at::get_num_threads();
+  const Rounds rounds(problem.rows.size(0), problem.columns.size(0), problem.symmetric, threads);
   const std::int64_t size = rounds.largest_tile();
-  const bool keep = kept.defined() && rounds.tiles() * size * 4 <= kKeptBytes;
-  const Tensor memory = keep ? at::empty({rounds.tiles(), size}, problem.rows.options())
-                             : thread_buffers(problem, rounds);
-  kept = keep ? memory : Tensor();
+  const bool keep = kept.numel() > rounds.elements();
+  if (kept.numel() > 0) {
+    kept.data_ptr<float>()[kept.numel() - 1] = keep ? static_cast<float>(threads) : 0.0F;
+  }
+  const Tensor memory = keep ? kept : thread_buffers(problem, rounds);
   auto* const tiles = memory.data_ptr<float>();
   rounds.each([&](const Tile& tile) {
     const std::int64_t stride = padded(tile.columns);
@@ -369,11 +381,17 @@ void gradients_cpu(const TileProblem& problem, const Tensor& kept, const Tensor&
                         : weights(column_slope, column_sums, problem.columns.size(0));
   const std::vector<float>& column_weights = problem.symmetric ? row_weights : own_column_weights;
 
-  const Rounds rounds(problem);
+  const float* kept_tiles = kept.numel() > 0 ? kept.const_data_ptr<float>() : nullptr;
+  const auto kept_threads =
+      kept_tiles == nullptr ? 0 : static_cast<std::int64_t>(kept_tiles[kept.numel() - 1]);
+  if (kept_threads == 0) kept_tiles = nullptr;
+  const Rounds rounds(problem.rows.size(0), problem.columns.size(0), problem.symmetric,
+                      kept_tiles == nullptr ? at::get_num_threads() : kept_threads);
+  TORCH_CHECK(kept_tiles == nullptr || kept.numel() > rounds.elements(),
+              "log_sums_backward: `kept` is of another problem");
   const std::int64_t size = rounds.largest_tile();
   const Tensor memory = thread_buffers(problem, rounds);
   auto* const buffers = memory.data_ptr<float>();
-  const float* const kept_tiles = kept.defined() ? kept.const_data_ptr<float>() : nullptr;
   rounds.each([&](const Tile& tile) {
     const std::int64_t stride = padded(tile.columns);
     float* const weighed = buffers + at::get_thread_num() * size;

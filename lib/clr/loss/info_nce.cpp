@@ -3,7 +3,7 @@
 
 #include <ATen/ATen.h>
 
-#include "clr/loss/contrastive.h"
+#include "clr/loss/op.h"
 
 namespace clr {
 namespace {
@@ -12,16 +12,18 @@ using torch::Tensor;
 
 constexpr double kSoftplusLinear = 40.0;
 
-Tensor both_ways(const Tensor& z0, const Tensor& z1, const Tensor& inverse_temperature) {
-  TORCH_CHECK(z0.dim() == 2 && z0.sizes() == z1.sizes() && z0.size(0) >= 2,
-              "info_nce_both_ways: expected two tensors [N, D] with N >= 2, got ", z0.sizes(),
-              " and ", z1.sizes());
+Tensor both_ways(const Tensor& z0, const Tensor& z1, const Tensor& inverse_temperature,
+                 LossBackend backend) {
+  TORCH_CHECK(z0.dim() == 2 && z0.sym_sizes() == z1.sym_sizes() && z0.sym_size(0) >= 2,
+              "info_nce_both_ways: expected two tensors [N, D] with N >= 2, got ", z0.sym_sizes(),
+              " and ", z1.sym_sizes());
   ContrastiveProblem problem;
   problem.rows = unit_rows(z0);
   problem.columns = unit_rows(z1);
   problem.inverse_temperature = inverse_temperature;
   problem.pairing = Pairing::same_index;
   problem.column_sums = true;
+  problem.backend = backend;
   const LogSums sums = log_sums(problem);
   const Tensor forth = at::softplus(sums.rows - sums.pairs, 1, kSoftplusLinear);
   const Tensor back = at::softplus(sums.columns - sums.pairs, 1, kSoftplusLinear);
@@ -30,11 +32,13 @@ Tensor both_ways(const Tensor& z0, const Tensor& z1, const Tensor& inverse_tempe
 
 }  // namespace
 
-Tensor info_nce(const Tensor& query, const Tensor& key, const Tensor& queue, double temperature) {
-  TORCH_CHECK(query.dim() == 2 && query.sizes() == key.sizes() && query.size(0) >= 1,
-              "info_nce: expected queries and keys [N, D], got ", query.sizes(), " and ",
-              key.sizes());
+Tensor info_nce(const Tensor& query, const Tensor& key, const Tensor& queue, double temperature,
+                LossBackend backend) {
+  TORCH_CHECK(query.dim() == 2 && query.sym_sizes() == key.sym_sizes() && query.sym_size(0) >= 1,
+              "info_nce: expected queries and keys [N, D], got ", query.sym_sizes(), " and ",
+              key.sym_sizes());
   ContrastiveProblem problem;
+  problem.backend = backend;
   problem.inverse_temperature = inverse_temperature(temperature, query.device());
   problem.rows = unit_rows(query);
   problem.columns = unit_rows(queue.detach());
@@ -45,12 +49,48 @@ Tensor info_nce(const Tensor& query, const Tensor& key, const Tensor& queue, dou
       .to(problem.rows.scalar_type());
 }
 
-Tensor info_nce_both_ways(const Tensor& z0, const Tensor& z1, double temperature) {
-  return both_ways(z0, z1, inverse_temperature(temperature, z0.device()));
+Tensor info_nce_both_ways(const Tensor& z0, const Tensor& z1, double temperature,
+                          LossBackend backend) {
+  return both_ways(z0, z1, inverse_temperature(temperature, z0.device()), backend);
 }
 
-Tensor info_nce_both_ways(const Tensor& z0, const Tensor& z1, const Tensor& temperature) {
-  return both_ways(z0, z1, inverse_temperature(temperature, z0.device()));
+Tensor info_nce_both_ways(const Tensor& z0, const Tensor& z1, const Tensor& temperature,
+                          LossBackend backend) {
+  return both_ways(z0, z1, inverse_temperature(temperature, z0.device()), backend);
+}
+
+TORCH_LIBRARY_FRAGMENT(clr, m) {
+  m.def(
+      "info_nce(Tensor query, Tensor key, Tensor queue, float temperature, *, str backend='auto') "
+      "-> Tensor",
+      [](const Tensor& query, const Tensor& key, const Tensor& queue, double temperature,
+         std::string_view backend) {
+        return info_nce(query, key, queue, temperature,
+                        detail::enum_of<LossBackend>(backend, "backend"));
+      },
+      detail::op_tags());
+  const auto both_ways_op = [](const Tensor& z0, const Tensor& z1, const auto& temperature,
+                               std::string_view backend) {
+    return info_nce_both_ways(z0, z1, temperature,
+                              detail::enum_of<LossBackend>(backend, "backend"));
+  };
+  // First, as Python would turn the tensor into a number if it met the other one before.
+  m.def(
+      "info_nce_both_ways.tensor_temperature(Tensor z0, Tensor z1, Tensor temperature, *, "
+      "str backend='auto') -> Tensor",
+      [both_ways_op](const Tensor& z0, const Tensor& z1, const Tensor& temperature,
+                     std::string_view backend) {
+        return both_ways_op(z0, z1, temperature, backend);
+      },
+      detail::op_tags());
+  m.def(
+      "info_nce_both_ways(Tensor z0, Tensor z1, float temperature, *, str backend='auto') -> "
+      "Tensor",
+      [both_ways_op](const Tensor& z0, const Tensor& z1, double temperature,
+                     std::string_view backend) {
+        return both_ways_op(z0, z1, temperature, backend);
+      },
+      detail::op_tags());
 }
 
 }  // namespace clr

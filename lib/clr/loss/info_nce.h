@@ -3,6 +3,8 @@
 
 #include <torch/types.h>
 
+#include "clr/loss/contrastive.h"
+
 namespace clr {
 
 /// InfoNCE against columns that are no part of the batch: a queue or a memory bank.
@@ -16,7 +18,8 @@ namespace clr {
 /// Throws:  as nt_xent.
 /// Source:  arXiv:1911.05722, eq. 1 (MoCo).
 torch::Tensor info_nce(const torch::Tensor& query, const torch::Tensor& key,
-                       const torch::Tensor& queue, double temperature);
+                       const torch::Tensor& queue, double temperature,
+                       LossBackend backend = LossBackend::automatic);
 
 /// InfoNCE between two encoders: row i of either side is the positive of row i of the other, all other
 /// rows of the other side are negatives; the mean of both directions, which share one pass over the
@@ -25,8 +28,9 @@ torch::Tensor info_nce(const torch::Tensor& query, const torch::Tensor& key,
 /// Shapes:  z0, z1 [N, D], N >= 2. Rest as info_nce. A temperature tensor gets a gradient.
 /// Source:  arXiv:2103.00020, fig. 3 (CLIP).
 torch::Tensor info_nce_both_ways(const torch::Tensor& z0, const torch::Tensor& z1,
-                                 double temperature);
+                                 double temperature, LossBackend backend = LossBackend::automatic);
 torch::Tensor info_nce_both_ways(const torch::Tensor& z0, const torch::Tensor& z1,
-                                 const torch::Tensor& temperature);
+                                 const torch::Tensor& temperature,
+                                 LossBackend backend = LossBackend::automatic);
 
 }  // namespace clr

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "clr/core/error.h"
+#include "clr/loss/op.h"
 
 namespace clr {
 namespace {
@@ -30,6 +31,7 @@ struct Batch {
     problem.pairing = pairing;
     problem.row_ids = options.ids;
     problem.cosine_limit = options.cosine_limit;
+    problem.backend = options.backend;
     return log_sums(problem);
   }
 
@@ -43,12 +45,13 @@ struct Batch {
 };
 
 Batch batch(const Tensor& z0, const Tensor& z1, const TwoViewOptions& options) {
-  TORCH_CHECK(z0.dim() == 2 && z0.sizes() == z1.sizes() && z0.size(0) >= 2,
-              "nt_xent: expected two tensors [N, D] with N >= 2, got ", z0.sizes(), " and ",
-              z1.sizes());
+  TORCH_CHECK(z0.dim() == 2 && z0.sym_sizes() == z1.sym_sizes() && z0.sym_size(0) >= 2,
+              "nt_xent: expected two tensors [N, D] with N >= 2, got ", z0.sym_sizes(), " and ",
+              z1.sym_sizes());
+  const c10::SymInt rows = z0.sym_size(0) * 2;
   TORCH_CHECK(!options.weights.defined() ||
-                  (options.weights.dim() == 1 && options.weights.size(0) == 2 * z0.size(0)),
-              "nt_xent: expected weights [", 2 * z0.size(0), "]");
+                  (options.weights.dim() == 1 && options.weights.sym_size(0) == rows),
+              "nt_xent: expected weights [", rows, "]");
   return {unit_rows(z0, z1), Pairing::halves, options};
 }
 
@@ -67,15 +70,15 @@ void check_number(bool good, const char* name, const char* expected, double got)
   if (!good) throw Error(ErrorKind::config, c10::str(name, ": expected ", expected, ", got ", got));
 }
 
-/// Debiased: `negatives` are logarithms of sums over `count` columns.
-Tensor debias(const Tensor& pairs, const Tensor& negatives, double count, double prior,
+/// Debiased: `negatives` are logarithms of sums over exp(log_count) columns.
+Tensor debias(const Tensor& pairs, const Tensor& negatives, const Tensor& log_count, double prior,
               const Tensor& inverse_temperature) {
   if (prior == 0) return negatives;
   // log((R - prior N P) / (1 - prior)) = log R + log1p(-prior N P / R) - log1p(-prior), and not below
   // log N - 1 / temperature, where the clamp has no slope.
-  const Tensor share = (pairs - negatives + std::log(prior * count)).clamp_max(-1e-12).exp();
+  const Tensor share = (pairs - negatives + log_count + std::log(prior)).clamp_max(-1e-12).exp();
   const Tensor corrected = negatives + at::log1p(-share) - std::log1p(-prior);
-  return at::maximum(corrected, std::log(count) - inverse_temperature);
+  return at::maximum(corrected, log_count - inverse_temperature);
 }
 
 }  // namespace
@@ -95,8 +98,8 @@ Tensor nt_xent(const Tensor& z, Pairing pairing, double temperature,
                const TwoViewOptions& options) {
   TORCH_CHECK(pairing == Pairing::halves || pairing == Pairing::interleaved,
               "nt_xent: expected pairs in halves or interleaved");
-  TORCH_CHECK(z.dim() == 2 && z.size(0) >= 4 && z.size(0) % 2 == 0,
-              "nt_xent: expected a tensor [2N, D] with N >= 2, got ", z.sizes());
+  TORCH_CHECK(z.dim() == 2 && z.sym_size(0) >= 4 && z.sym_size(0) % 2 == 0,
+              "nt_xent: expected a tensor [2N, D] with N >= 2, got ", z.sym_sizes());
   return nt_xent_of({unit_rows(z), pairing, options}, inverse_temperature(temperature, z.device()));
 }
 
@@ -113,7 +116,8 @@ Tensor dclw(const Tensor& z0, const Tensor& z1, double temperature, double sigma
   const LogSums sums = rows.sums(inverse_temperature(temperature, z0.device()));
   const Tensor cosines = sums.pairs.detach() * temperature;
   // Both views of a pair have one cosine, so the mean over 2N rows is the mean over N pairs.
-  const Tensor weights = 2 - static_cast<double>(cosines.size(0)) * (cosines / sigma).softmax(0);
+  const Tensor share = (cosines / sigma).softmax(0);
+  const Tensor weights = 2 - share / share.mean();
   return rows.reduce(sums.rows - weights * sums.pairs);
 }
 
@@ -129,13 +133,67 @@ Tensor hard_negative(const Tensor& z0, const Tensor& z1, double temperature, dou
   check_number(beta >= 0 && std::isfinite(beta), "beta", "a number of at least 0", beta);
   const Batch rows = batch(z0, z1, options);
   const Tensor inverse = inverse_temperature(temperature, z0.device());
-  const auto count = static_cast<double>(2 * z0.size(0) - 2);
+  // A number of the graph's, so that one traced for all sizes serves them.
+  const Tensor log_count = at::scalar_tensor(z0.sym_size(0) * 2 - 2, inverse.options()).log();
   LogSums sums = rows.sums(inverse * (1 + beta));
   const Tensor pairs = sums.pairs / (1 + beta);
   Tensor negatives = sums.rows;
-  if (beta > 0) negatives = negatives - rows.sums(inverse * beta).rows + std::log(count);
+  if (beta > 0) negatives = negatives - rows.sums(inverse * beta).rows + log_count;
   return rows.reduce(
-      positive_against(pairs, debias(pairs, negatives, count, positive_prior, inverse)));
+      positive_against(pairs, debias(pairs, negatives, log_count, positive_prior, inverse)));
+}
+
+namespace {
+
+using OptionalTensor = std::optional<Tensor>;
+
+/// An op of a loss: the arguments that it has of its own, then those that all losses of two views share.
+template <typename... Own>
+struct TwoViewOp {
+  template <typename Loss>
+  static void add(torch::Library& library, const char* name_and_arguments, Loss loss) {
+    library.def((std::string(name_and_arguments) +
+                 ", *, Tensor? weights=None, Tensor? ids=None, float? cosine_limit=None, "
+                 "str backend='auto') -> Tensor")
+                    .c_str(),
+                [loss](Own... own, const OptionalTensor& weights, const OptionalTensor& ids,
+                       std::optional<double> cosine_limit, std::string_view backend) {
+                  TwoViewOptions options;
+                  options.weights = weights.value_or(Tensor());
+                  options.ids = ids.value_or(Tensor());
+                  if (cosine_limit) options.cosine_limit = *cosine_limit;
+                  options.backend = detail::enum_of<LossBackend>(backend, "backend");
+                  return loss(own..., options);
+                },
+                detail::op_tags());
+  }
+};
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(clr, m) {
+  using Views = const Tensor&;
+  // First, as Python would turn the tensor into a number if it met the other one before.
+  TwoViewOp<Views, Views, const Tensor&>::add(
+      m, "nt_xent.tensor_temperature(Tensor z0, Tensor z1, Tensor temperature",
+      [](const auto&... arguments) { return nt_xent(arguments...); });
+  TwoViewOp<Views, Views, double>::add(
+      m, "nt_xent(Tensor z0, Tensor z1, float temperature",
+      [](const auto&... arguments) { return nt_xent(arguments...); });
+  TwoViewOp<Views, std::string_view, double>::add(
+      m, "nt_xent.one_tensor(Tensor z, str pairing, float temperature",
+      [](const Tensor& z, std::string_view pairing, double temperature,
+         const TwoViewOptions& options) {
+        return nt_xent(z, detail::enum_of<Pairing>(pairing, "pairing"), temperature, options);
+      });
+  TwoViewOp<Views, Views, double>::add(m, "dcl(Tensor z0, Tensor z1, float temperature", &dcl);
+  TwoViewOp<Views, Views, double, double>::add(
+      m, "dclw(Tensor z0, Tensor z1, float temperature, float sigma=0.5", &dclw);
+  TwoViewOp<Views, Views, double, double>::add(
+      m, "debiased(Tensor z0, Tensor z1, float temperature, float positive_prior", &debiased);
+  TwoViewOp<Views, Views, double, double, double>::add(
+      m, "hard_negative(Tensor z0, Tensor z1, float temperature, float positive_prior, float beta",
+      &hard_negative);
 }
 
 }  // namespace clr

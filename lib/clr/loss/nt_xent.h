@@ -10,12 +10,16 @@
 namespace clr {
 
 /// What the losses over two views of one batch share.
+///
+/// Each loss here and in info_nce.h and supcon.h is also an op of its name, clr::nt_xent and so on, for
+/// the dispatcher and for Python: docs/use-from-python.md.
 struct TwoViewOptions {
   torch::Tensor weights;  ///< [2N], of any sign: the loss is their sum with the anchors' losses;
                           ///< undefined: the mean
   torch::Tensor ids;      ///< int64 [2N]: rows of equal id are not negatives of each other
   /// Rows whose cosine exceeds this are not negatives of each other. No gradient flows through it.
   double cosine_limit = std::numeric_limits<double>::infinity();
+  LossBackend backend = LossBackend::automatic;
 };
 
 /// NT-Xent loss over two views of one batch.
@@ -26,8 +30,9 @@ struct TwoViewOptions {
 ///          rows are L2-normalised inside, by max(norm, 1e-12). A row that is not finite makes the
 ///          loss NaN.
 /// Memory:  O(N * D): two times the inputs, and a tile; the 2N x 2N matrix is never stored.
-/// Throws:  Error{config} for temperature <= 0 or not finite (not looked at where it is a tensor on a
-///          GPU); c10::Error for a wrong shape, type or device, and for a double backward.
+/// Throws:  Error{config} for temperature <= 0 or not finite (a tensor is not looked at on a GPU);
+///          Error{device} for a back end that the device lacks; c10::Error for a wrong shape, type or
+///          device, and for a double backward.
 /// Source:  arXiv:2002.05709, eq. 1. SimCLR's own code sums two means: twice this value.
 torch::Tensor nt_xent(const torch::Tensor& z0, const torch::Tensor& z1, double temperature,
                       const TwoViewOptions& options = {});

@@ -3,6 +3,8 @@
 
 #include <torch/types.h>
 
+#include "clr/loss/contrastive.h"
+
 namespace clr {
 
 /// Supervised contrastive loss, the mean over positives outside the logarithm ("out").
@@ -15,10 +17,12 @@ namespace clr {
 /// Memory:  O(M * D); no M x M matrix.
 /// Throws:  as nt_xent.
 /// Source:  arXiv:2004.11362, eq. 2, without its factor temperature / base temperature.
-torch::Tensor supcon_out(const torch::Tensor& z, const torch::Tensor& labels, double temperature);
+torch::Tensor supcon_out(const torch::Tensor& z, const torch::Tensor& labels, double temperature,
+                         LossBackend backend = LossBackend::automatic);
 
 /// The same with the mean inside the logarithm ("in"): log of the mean share of the positives.
 /// Source:  arXiv:2004.11362, eq. 3.
-torch::Tensor supcon_in(const torch::Tensor& z, const torch::Tensor& labels, double temperature);
+torch::Tensor supcon_in(const torch::Tensor& z, const torch::Tensor& labels, double temperature,
+                        LossBackend backend = LossBackend::automatic);
 
 }  // namespace clr

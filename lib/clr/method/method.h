@@ -14,6 +14,7 @@
 #include "clr/config/registry.h"
 #include "clr/core/batch.h"
 #include "clr/core/rng.h"
+#include "clr/loss/contrastive.h"
 #include "clr/model/encoder.h"
 #include "clr/model/mlp_head.h"
 
@@ -29,6 +30,7 @@ struct MethodContext {
   std::function<std::shared_ptr<Encoder>()> make_encoder;  ///< a freshly initialised encoder
   MlpHeadConfig projector;
   ViewForward view_forward = ViewForward::joint;
+  LossBackend loss_backend = LossBackend::automatic;
   std::int64_t dataset_size = 0;
   std::int64_t classes = 0;  ///< 0: unlabelled
   std::int64_t steps_per_epoch = 0;

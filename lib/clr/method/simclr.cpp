@@ -31,6 +31,7 @@ class SimClr : public Method {
  public:
   SimClr(const Options& options, const MethodContext& context)
       : temperature_(options.temperature), view_forward_(context.view_forward) {
+    loss_options_.backend = context.loss_backend;
     if (context.views != 2) refuse(context.views, 1);
     encoder_ = register_module("encoder", context.make_encoder());
     projector_ = register_module(
@@ -53,7 +54,7 @@ class SimClr : public Method {
   StepOutput loss(const Embeddings& embeddings, const Batch&, const StepContext&) override {
     const torch::Tensor& z = embeddings.z.at(0);
     StepOutput output;
-    output.loss = nt_xent(z[0], z[1], temperature_);
+    output.loss = nt_xent(z[0], z[1], temperature_, loss_options_);
     const auto [positive, negative] = mean_cosines(z.detach());
     output.metrics = {{"positive_cosine", positive}, {"negative_cosine", negative}};
     return output;
@@ -70,6 +71,7 @@ class SimClr : public Method {
   }
 
   double temperature_;
+  TwoViewOptions loss_options_;
   ViewForward view_forward_;
   std::shared_ptr<Encoder> encoder_;
   std::shared_ptr<MlpHead> projector_;

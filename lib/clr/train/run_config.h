@@ -22,8 +22,6 @@ enum class MemoryFormat { automatic, contiguous, channels_last };
 constexpr auto enum_names(MemoryFormat) {
   return std::array{"auto", "contiguous", "channels_last"};
 }
-enum class LossBackend { automatic };
-constexpr auto enum_names(LossBackend) { return std::array{"auto"}; }
 
 /// The `train` section of a training run.
 struct TrainConfig {
@@ -58,7 +56,10 @@ struct TrainConfig {
       "auto: bfloat16 autocast where the processor multiplies it natively, else float32");
     f("memory_format", &TrainConfig::memory_format,
       "of images and convolution weights; auto: channels_last");
-    f("loss_backend", &TrainConfig::loss_backend, "implementation of the contrastive loss");
+    f("loss_backend", &TrainConfig::loss_backend,
+      "what computes contrastive losses; auto: fused on the CPU, streaming on a GPU; fused: tiles "
+      "by kernels of clr's own; "
+      "streaming: tiles by LibTorch's operations");
     f("deterministic", &TrainConfig::deterministic,
       "on CUDA: deterministic algorithms, repeatable to the byte; the CPU always is");
     f("compute_threads", &TrainConfig::compute_threads, In{0, 4096},

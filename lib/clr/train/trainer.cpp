@@ -417,6 +417,7 @@ std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t datas
   context.make_encoder = [&config] { return encoders().make(config.encoder); };
   context.projector = config.projector;
   context.view_forward = config.train.view_forward;
+  context.loss_backend = config.train.loss_backend;
   context.dataset_size = dataset_size;
   context.classes = classes;
   context.steps_per_epoch = steps_per_epoch;
