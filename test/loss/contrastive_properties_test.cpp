@@ -25,7 +25,7 @@
 
 namespace {
 
-
+using clr::LossBackend;
 using clr::Pairing;
 using clr::TwoViewOptions;
 using clr::test::aligned_rows;
@@ -128,8 +128,9 @@ CATCH_TEST_CASE("the exact form equals loops and central differences", "[loss]")
                          (2 * kStep);
     CATCH_CHECK(exact.temperature_slope == Approx(slope).epsilon(1e-6));
     const Tensor sample = torch::tensor({3, 17}, torch::kInt64);
-    CATCH_CHECK(torch::equal(exact_nt_xent(rows, temperature, Pairing::halves, {}, sample).gradient,
-                             exact.gradient.index_select(0, sample)));
+    CATCH_CHECK(
+        relative_distance(exact_nt_xent(rows, temperature, Pairing::halves, {}, sample).gradient,
+                          exact.gradient.index_select(0, sample)) < 1e-14);
   }
 }
 
@@ -289,7 +290,6 @@ CATCH_TEST_CASE("one number that is not finite makes the loss NaN", "[loss]") {
   }
 }
 
-#if 0
 CATCH_TEST_CASE("float32 without a shift equals ATen's tiles up to its limit", "[loss]") {
   TwoViewOptions streaming;
   streaming.backend = LossBackend::streaming;
@@ -313,7 +313,6 @@ CATCH_TEST_CASE("float32 without a shift equals ATen's tiles up to its limit", "
   }
 }
 
-#endif
 CATCH_TEST_CASE("rows that collapse at the lowest temperature without a shift", "[loss]") {
   // Sums near the largest float and slopes near the smallest: the weights of the backward pass must
   // not leave float32.
@@ -483,7 +482,7 @@ CATCH_TEST_CASE("the temperature's slope in float32, and of negative weights", "
     loss.backward();
     CATCH_INFO("M " << m);
     CATCH_CHECK(loss.item<double>() == Approx(exact.loss).epsilon(1e-5));
-    CATCH_CHECK(temperature.grad().item<double>() == Approx(exact.temperature_slope).epsilon(1e-5));
+    CATCH_CHECK(temperature.grad().item<double>() == Approx(exact.temperature_slope).epsilon(1e-4));
   }
 }
 
