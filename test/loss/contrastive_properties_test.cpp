@@ -329,6 +329,22 @@ CATCH_TEST_CASE("rows that collapse at the lowest temperature without a shift", 
   }
 }
 
+CATCH_TEST_CASE("weights far from 1 scale gradients and change no digit", "[loss]") {
+  // As a scaled loss has them. Divided by a sum of exponentials they are no floats.
+  for (const std::int64_t m : kBatches) {
+    const Tensor rows = clustered_rows(m / 2, 8, 28).to(torch::kFloat32);
+    TwoViewOptions options;
+    options.weights = torch::full({m}, 1.0 / 4096, torch::kFloat64);
+    const Tensor plain = evaluate(rows, 0.02, options).gradient;
+    for (const int exponent : {-90, 90}) {
+      CATCH_INFO("M " << m << ", weights times 2^" << exponent);
+      options.weights.fill_(std::ldexp(1.0 / 4096, exponent));
+      const Tensor scaled = evaluate(rows, 0.02, options).gradient;
+      CATCH_CHECK(relative_distance(scaled * std::ldexp(1.0, -exponent), plain) < 1e-6);
+    }
+  }
+}
+
 CATCH_TEST_CASE("invariances of both plans", "[loss]") {
   for (const auto type : {torch::kFloat64, torch::kFloat32}) {
     const double rounding = type == torch::kFloat64 ? 1e-12 : 2e-6;
