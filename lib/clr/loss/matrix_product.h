@@ -25,8 +25,8 @@ bool has_product_library(ProductLibrary library);
 void matrix_product(torch::Tensor& result, const torch::Tensor& a, const torch::Tensor& b, bool add,
                     ProductLibrary library = product_library());
 
-/// GFLOP/s of the product of two square matrices of 2,048 rows on all threads, the best of some runs
-/// and of both libraries: what products can reach here.
-double product_gflops();
+/// GFLOP/s of the product of two square matrices of 2,048 rows on all threads, the best of some runs:
+/// what products can reach here.
+double product_gflops(ProductLibrary library);
 
 }  // namespace clr::detail
