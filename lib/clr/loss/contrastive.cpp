@@ -11,6 +11,7 @@
 #include "clr/core/error.h"
 #include "clr/loss/contrastive_backend.h"
 #include "clr/loss/op.h"
+#include "clr/loss/row_loops.h"
 #include "clr/loss/row_pieces.h"
 
 namespace clr {
@@ -192,7 +193,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(const ContrastiveProblem& pro
       break;
   }
   Tensor pairs = at::empty({tiles.pairing == Pairing::none ? 0 : m}, sums);
-  if (tiles.pairing != Pairing::none) {
+  if (tiles.pairing != Pairing::none && tiles.rows.is_cpu()) {
+    detail::pair_products_cpu(tiles, tiles.inverse_temperature.item<double>(), pairs);
+  } else if (tiles.pairing != Pairing::none) {
     in_pieces(m, problem.rows.device(), [&](std::int64_t first, std::int64_t count) {
       Tensor target = pairs.narrow(0, first, count);
       at::sum_out(target, tiles.rows.narrow(0, first, count) * partner_rows(tiles, first, count),
@@ -261,7 +264,11 @@ std::tuple<Tensor, Tensor, Tensor> backward(const ContrastiveProblem& problem,
                                   row_gradient, column_gradient);
       break;
   }
-  if (paired && pair_slope) {
+  if (paired && pair_slope && tiles.rows.is_cpu()) {
+    detail::add_pair_gradients_cpu(tiles, pair_slope->contiguous(),
+                                   tiles.inverse_temperature.item<double>(), row_gradient,
+                                   column_gradient);
+  } else if (paired && pair_slope) {
     const Tensor weights = *pair_slope * tiles.inverse_temperature;
     in_pieces(m, tiles.rows.device(), [&](std::int64_t first, std::int64_t count) {
       const Tensor partner = partners(tiles, first, count);
@@ -281,11 +288,16 @@ std::tuple<Tensor, Tensor, Tensor> backward(const ContrastiveProblem& problem,
     // Every term is cosine / temperature, of degree one in the row; in a symmetric problem each
     // term has two rows.
     Tensor radial = at::empty_like(row_sums);
-    in_pieces(m, tiles.rows.device(), [&](std::int64_t first, std::int64_t count) {
-      Tensor target = radial.narrow(0, first, count);
-      at::sum_out(target, tiles.rows.narrow(0, first, count) * row_gradient.narrow(0, first, count),
-                  {1}, false, torch::kFloat64);
-    });
+    if (tiles.rows.is_cpu()) {
+      detail::row_products_cpu(tiles.rows, row_gradient, radial);
+    } else {
+      in_pieces(m, tiles.rows.device(), [&](std::int64_t first, std::int64_t count) {
+        Tensor target = radial.narrow(0, first, count);
+        at::sum_out(target,
+                    tiles.rows.narrow(0, first, count) * row_gradient.narrow(0, first, count), {1},
+                    false, torch::kFloat64);
+      });
+    }
     temperature_gradient = radial.sum()
                                .div_(tiles.inverse_temperature * (tiles.symmetric ? 2 : 1))
                                .view(problem.inverse_temperature.sizes());
