@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Checks clr on a machine with an NVIDIA GPU: one command.
+# Checks clr on a machine with an NVIDIA GPU, and measures: one command.
 #
 #   scripts/gpu_check.sh [FOLDER_OF_THE_BUILD]        default: build/portable, else build/cuda, else build/release
 #
-# Needs a build of clr and a Python with torch 2.11 (its CUDA libraries and, for a portable build, its LibTorch are
-# used; CLR_PEERS_PYTHON or python3). Exit code 77 where there is no GPU.
+# The losses: needs a Python with torch 2.11 (CLR_PEERS_PYTHON or python3), g++ and nvcc, nothing else. Builds
+# libclr_ops.so and libclr_cuda.so in build/gpu_check, tests them, runs compute-sanitizer where it may, and writes
+# docs/benchmarks/nt_xent_GPU.md. Training: needs a build of clr on top, and is left out, visibly, without one.
+# Exit code 77 where there is no GPU.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,16 +16,14 @@ fail() {
   exit 1
 }
 
-build=${1:-}
-for candidate in build/portable build/cuda build/release; do
-  if [ -z "$build" ] && [ -x "$candidate/clr" ]; then build=$candidate; fi
-done
-[ -n "$build" ] || fail "expected a build of clr, got none; run cmake --workflow --preset portable"
-clr=$(readlink -f "$build/clr") || fail "$build/clr: no such program"
 if [ ! -e /dev/nvidiactl ]; then
   echo "SKIPPED: no NVIDIA GPU here"
   exit 77
 fi
+build=${1:-}
+for candidate in build/portable build/cuda build/release; do
+  if [ -z "$build" ] && [ -x "$candidate/clr" ]; then build=$candidate; fi
+done
 python=${CLR_PEERS_PYTHON:-python3}
 torch=$("$python" -c 'import os, torch; print(os.path.dirname(torch.__file__))') ||
   fail "$python: expected a Python with torch 2.11; set CLR_PEERS_PYTHON"
@@ -48,8 +48,75 @@ check() { # DESCRIPTION COMMAND...
   fi
 }
 
-"$clr" --version
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader || true
+
+# --- the losses --------------------------------------------------------------------------------
+
+# The same flags as CMake's, for machines without it.
+build_losses() {
+  local out=$1 nvcc source cudart object pids=() pid
+  nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
+  [ -x "$nvcc" ] || { echo "no nvcc on PATH or in /usr/local/cuda/bin"; return 1; }
+  cudart=$(ls "$site"/nvidia/cu13/lib/libcudart.so.13 "$torch"/lib/libcudart.so.13 2>/dev/null | head -n 1)
+  [ -n "$cudart" ] || { echo "no libcudart.so.13 beside $torch"; return 1; }
+  mkdir -p "$out"
+  for source in lib/clr/loss/*.cpp; do
+    object=$out/$(basename "$source" .cpp).o
+    g++ -std=c++20 -O3 -DNDEBUG -fPIC -fopenmp -fno-fast-math \
+      "-ffp-contract=$([[ $source == */contrastive_cpu.cpp ]] && echo fast || echo off)" -D_GLIBCXX_USE_CXX11_ABI=1 \
+      -Ilib -isystem "$torch/include" -isystem "$torch/include/torch/csrc/api/include" -c "$source" -o "$object" &
+    pids+=($!)
+  done
+  "$nvcc" -std=c++20 -O3 -DNDEBUG -Ilib -Xcompiler=-fPIC -shared -cudart none -gencode arch=compute_80,code=sm_80 \
+    -gencode arch=compute_90a,code=sm_90a -gencode arch=compute_90,code=compute_90 lib/clr/core/*.cu lib/clr/loss/*.cu \
+    "$cudart" -o "$out/libclr_cuda.so" &
+  pids+=($!)
+  for pid in "${pids[@]}"; do wait "$pid" || return 1; done
+  # OpenMP is LibTorch's own, not a second one.
+  g++ -shared "$out"/*.o -L"$torch/lib" -ltorch_cpu -lc10 -o "$out/libclr_ops.so"
+}
+
+losses=build/gpu_check
+check "libclr_ops.so and libclr_cuda.so are built" build_losses "$losses"
+if [ -f "$losses/libclr_ops.so" ] && [ -f "$losses/libclr_cuda.so" ]; then
+  check "losses on the GPU" "$python" test/peers/gpu_loss.py check "$losses/libclr_ops.so"
+  sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
+  if [ -z "$sanitizer" ]; then
+    echo "left out  compute-sanitizer: it is not here"
+  else
+    for tool in memcheck initcheck synccheck racecheck; do
+      log=$scratch/$tool.log
+      PYTORCH_NO_CUDA_MEMORY_CACHING=1 timeout 300 "$sanitizer" --tool "$tool" --error-exitcode 9 \
+        --kernel-regex kns=clr "$python" test/peers/gpu_loss.py small "$losses/libclr_ops.so" >"$log" 2>&1
+      status=$?
+      tail -n 3 "$log"
+      # Some machines do not let it attach: that is no verdict on the kernels.
+      if [ $status -ne 0 ] && ! grep -q 'ERROR SUMMARY: [1-9]' "$log"; then
+        echo "left out  compute-sanitizer $tool: it did not run (exit $status)"
+      else
+        check "compute-sanitizer $tool" [ $status -eq 0 ]
+      fi
+    done
+  fi
+  gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1 | tr -c 'A-Za-z0-9\n' _ | tr A-Z a-z)
+  mkdir -p docs/benchmarks
+  check "speed, written to docs/benchmarks/nt_xent_$gpu.md" "$python" test/peers/gpu_loss.py bench \
+    "$losses/libclr_ops.so" "docs/benchmarks/nt_xent_$gpu.md"
+fi
+
+# --- training ----------------------------------------------------------------------------------
+
+finish() {
+  printf '%d checks, %d failed\n' "$checks" "$failures"
+  [ "$failures" -eq 0 ]
+  exit
+}
+if [ -z "$build" ]; then
+  echo "left out  training: no build of clr; cmake --workflow --preset portable makes one that can be carried here"
+  finish
+fi
+clr=$(readlink -f "$build/clr") || fail "$build/clr: no such program"
+"$clr" --version
 if [ -x "$build/clr_device_tests" ]; then check "device tests" "$build/clr_device_tests"; fi
 
 # CIFAR-10's binary form: ten classes, told apart by their mean colour.
@@ -73,7 +140,7 @@ export CLR_CONFIGS=$PWD/configs
 check "float32 on the CPU" "$clr" "${base[@]}" --device cpu --out "$scratch/cpu" --set train.precision=float32
 check "float32 on the GPU" "$clr" "${base[@]}" --device cuda --out "$scratch/gpu" --set train.precision=float32
 # TF32 is off by default for products and on in cuDNN's convolutions: 1e-2 holds for the first steps only.
-check "the first five losses agree to 1e-2" "$python" - "$scratch/cpu/metrics.jsonl" "$scratch/gpu/metrics.jsonl" <<'PY'
+cat >"$scratch/compare.py" <<'PY'
 import json, sys
 def losses(path):
     rows = [json.loads(line) for line in open(path)]
@@ -82,6 +149,12 @@ a, b = losses(sys.argv[1]), losses(sys.argv[2])
 print(a, b)
 sys.exit(not all(abs(x - y) <= 1e-2 * abs(x) for x, y in zip(a, b)))
 PY
+check "the first five losses agree to 1e-2" "$python" "$scratch/compare.py" "$scratch/cpu/metrics.jsonl" \
+  "$scratch/gpu/metrics.jsonl"
+check "float32 with the fused loss" "$clr" "${base[@]}" --device cuda --out "$scratch/fused" \
+  --set train.precision=float32 --set train.loss_backend=fused
+check "its first five losses agree with the CPU's to 1e-2" "$python" "$scratch/compare.py" "$scratch/cpu/metrics.jsonl" \
+  "$scratch/fused/metrics.jsonl"
 check "bfloat16, channels-last" "$clr" "${base[@]}" --device cuda --out "$scratch/bf16"
 for run in one two; do
   check "deterministic run $run" "$clr" "${base[@]}" --device cuda --out "$scratch/$run" --set train.deterministic=true
@@ -92,5 +165,4 @@ check "embedding on the GPU" "$clr" embed --checkpoint "$scratch/gpu" --data "$d
 check "linear-eval on the GPU" "$clr" linear-eval --checkpoint "$scratch/gpu" --train "$data" --test "$data#test" --device cuda --quiet
 echo
 check "speed" "$clr" bench train --config simclr_cifar10 --device cuda --steps 40 --quiet --json
-printf '%d checks, %d failed\n' "$checks" "$failures"
-[ "$failures" -eq 0 ]
+finish

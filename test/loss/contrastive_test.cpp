@@ -15,35 +15,20 @@
 #include "clr/loss/info_nce.h"
 #include "clr/loss/nt_xent.h"
 #include "clr/loss/supcon.h"
+#include "reference/contrastive_reference.h"
 #include "support/catch.h"
 
 namespace {
 
 using clr::Pairing;
 using clr::TwoViewOptions;
+using clr::test::aligned_rows;
+using clr::test::clustered_rows;
+using clr::test::random_rows;
+using clr::test::relative_distance;
 using torch::Tensor;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-Tensor random_rows(std::int64_t rows, std::int64_t d, std::uint64_t seed, double mean = 0.2) {
-  torch::manual_seed(seed);
-  return torch::randn({rows, d}, torch::kFloat64) + mean;
-}
-
-/// Pairs that agree (cosine about 0.9), in halves.
-Tensor aligned_rows(std::int64_t n, std::int64_t d, std::uint64_t seed) {
-  torch::manual_seed(seed);
-  const Tensor centre = torch::randn({n, d}, torch::kFloat64);
-  return torch::cat({centre, centre}) + 0.33 * torch::randn({2 * n, d}, torch::kFloat64);
-}
-
-/// A few clusters, pairs within them.
-Tensor clustered_rows(std::int64_t n, std::int64_t d, std::uint64_t seed) {
-  torch::manual_seed(seed);
-  const Tensor centres = torch::randn({10, d}, torch::kFloat64);
-  const Tensor which = torch::arange(n, torch::kInt64).remainder(10).repeat({2});
-  return centres.index_select(0, which) + 0.3 * torch::randn({2 * n, d}, torch::kFloat64);
-}
 
 Tensor unit(const Tensor& x) { return x / x.norm(2, 1, true).clamp_min(1e-12); }
 
@@ -100,22 +85,18 @@ Result evaluate(const Loss& loss, const Tensor& rows) {
   return {value.item<double>(), x.grad().to(torch::kFloat64)};
 }
 
-double distance(const Tensor& a, const Tensor& b) {
-  return (a - b).norm().item<double>() / b.norm().item<double>();
-}
-
 /// A loss over tiles against one over matrices: in float64, and in float32 within a bound.
 void compare(const Loss& tiles, const Loss& matrices, const Tensor& rows,
              double single_bound = 1e-5) {
   const Result expected = evaluate(matrices, rows);
   const Result got = evaluate(tiles, rows);
   CATCH_CHECK(got.loss == Approx(expected.loss).epsilon(1e-11).margin(1e-13));
-  CATCH_CHECK(distance(got.gradient, expected.gradient) < 1e-10);
+  CATCH_CHECK(relative_distance(got.gradient, expected.gradient) < 1e-10);
   const Tensor single = rows.to(torch::kFloat32);
   const Result near = evaluate(matrices, single.to(torch::kFloat64));
   const Result single_got = evaluate(tiles, single);
   CATCH_CHECK(single_got.loss == Approx(near.loss).epsilon(single_bound).margin(1e-6));
-  CATCH_CHECK(distance(single_got.gradient, near.gradient) < single_bound);
+  CATCH_CHECK(relative_distance(single_got.gradient, near.gradient) < single_bound);
 }
 
 std::pair<Tensor, Tensor> halves(const Tensor& z) {
@@ -173,8 +154,8 @@ CATCH_TEST_CASE("float32 by kind of data", "[loss]") {
   const auto error = [](const Tensor& rows, double temperature) {
     const Tensor single = rows.to(torch::kFloat32);
     const Loss matrices = [=](const Tensor& z) { return dense_nt_xent(z, temperature); };
-    return distance(evaluate(tiled(temperature), single).gradient,
-                    evaluate(matrices, single.to(torch::kFloat64)).gradient);
+    return relative_distance(evaluate(tiled(temperature), single).gradient,
+                             evaluate(matrices, single.to(torch::kFloat64)).gradient);
   };
   for (const double temperature : {0.5, 0.1, 0.07, 0.02}) {
     CATCH_INFO("temperature " << temperature);
@@ -430,7 +411,7 @@ CATCH_TEST_CASE("ranks that own some rows each", "[loss]") {
       }
       total.backward();
       CATCH_CHECK(total.item<double>() == Approx(whole.loss).epsilon(1e-6));
-      CATCH_CHECK(distance(x.grad().to(torch::kFloat64), whole.gradient) <
+      CATCH_CHECK(relative_distance(x.grad().to(torch::kFloat64), whole.gradient) <
                   (type == torch::kFloat64 ? 1e-12 : 1e-5));
     }
   }
@@ -458,7 +439,7 @@ CATCH_TEST_CASE("types of input", "[loss]") {
     const Result expected = evaluate([](const Tensor& z) { return dense_nt_xent(z, 0.2); },
                                      x.detach().to(torch::kFloat64));
     CATCH_CHECK(loss.item<double>() == Approx(expected.loss).epsilon(1e-6));
-    CATCH_CHECK(distance(x.grad().to(torch::kFloat64), expected.gradient) <
+    CATCH_CHECK(relative_distance(x.grad().to(torch::kFloat64), expected.gradient) <
                 (type == torch::kFloat16 ? 1e-3 : 1e-2));
   }
   // A long row, whose squares float32 does not hold.

@@ -9,7 +9,7 @@ check() {
   (
     cd "$1"
     # app's files count as a folder after all others.
-    find lib/clr app -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' \) 2>/dev/null | LC_ALL=C sort |
+    find lib/clr app -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' \) 2>/dev/null | LC_ALL=C sort |
       xargs -r grep -nHE '^[[:space:]]*#[[:space:]]*include[[:space:]]*["<]' |
       awk -F: '
         function offend(why) { print file ":" line ": " why; bad = 1 }
@@ -44,9 +44,9 @@ check() {
           if (path ~ /^opencv2\// && file !~ /^lib\/clr\/(data|io)\/opencv_[a-z_]*\.cpp$/)
             offend("only opencv_*.cpp of data/ and io/ may include OpenCV")
           cuda = path ~ /^(cuda|cublas|cudnn|cufft|curand|cusparse|nccl|cub\/|thrust\/|mma\.h|cooperative_groups|c10\/cuda\/|ATen\/cuda\/)/
-          if (cuda && file !~ /(_cuda\.cpp|\.cu)$/)
-            offend("only *_cuda.cpp and *.cu may include CUDA headers (" path ")")
-          if (file ~ /\.cu$/ && path ~ /^(torch|ATen|c10)\//)
+          if (cuda && file !~ /(_cuda\.cpp|\.cu|\/simt\.cuh)$/)
+            offend("only *_cuda.cpp, *.cu and simt.cuh may include CUDA headers (" path ")")
+          if (file ~ /\.cuh?$/ && path ~ /^(torch|ATen|c10)\//)
             offend("a .cu file needs nvcc alone, without Torch (" path ")")
         }
         END { exit bad }
@@ -81,6 +81,7 @@ expect_offence lib/clr/loss/b.cpp '#include "clr/core/error.h"' '#include <nlohm
 expect_offence lib/clr/data/decode.cpp '#  include <opencv2/imgcodecs.hpp>'
 expect_offence lib/clr/core/device.cpp '#include <ATen/Context.h>' '#include <cuda_runtime.h>'
 expect_offence lib/clr/core/b.cu '#include <cuda_runtime.h>' '#include <ATen/ATen.h>'
+expect_offence lib/clr/loss/c.cuh '#include "clr/loss/simt.cuh"' '#include <cuda_fp16.h>'
 expect_offence lib/clr/new/a.cpp '#include <vector>'
 expect_offence app/main.cpp '#include "command.h"' '#include "clr/data/dataset.h"' '#include <opencv2/core.hpp>'
 printf '#include <opencv2/imgcodecs.hpp>\n' >"$made_up/lib/clr/data/opencv_codec.cpp"
@@ -93,4 +94,4 @@ fi
 # --- the tree --------------------------------------------------------------------------------
 
 check "$root"
-echo "include order: $(find "$root/lib/clr" "$root/app" -name '*.h' -o -name '*.cpp' -o -name '*.cu' | wc -l) files, every #include in order"
+echo "include order: $(find "$root/lib/clr" "$root/app" -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | wc -l) files, every #include in order"

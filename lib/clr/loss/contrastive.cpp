@@ -11,6 +11,7 @@
 #include "clr/core/error.h"
 #include "clr/loss/contrastive_backend.h"
 #include "clr/loss/op.h"
+#include "clr/loss/row_loops.h"
 #include "clr/loss/row_pieces.h"
 
 namespace clr {
@@ -95,24 +96,24 @@ TileProblem to_tiles(const ContrastiveProblem& problem) {
   tiles.row_offset = problem.row_offset;
   tiles.id_rule = problem.id_rule;
   tiles.cosine_limit = problem.cosine_limit;
+  tiles.half_precision = problem.half_precision;
   return tiles;
 }
 
 /// What computes a problem.
-enum class Kernels { streaming, cpu };
+enum class Kernels { streaming, cpu, cuda };
 
 /// The one place where a back end is chosen, for the forward and the backward pass alike.
 Kernels choose(const TileProblem& tiles, LossBackend backend) {
+  const torch::Device device = tiles.rows.device();
   if (backend == LossBackend::streaming) return Kernels::streaming;
-  if (tiles.rows.is_cpu()) {
-    return detail::cpu_tiles_fit(tiles) ? Kernels::cpu : Kernels::streaming;
+  if (device.is_cpu()) return detail::cpu_tiles_fit(tiles) ? Kernels::cpu : Kernels::streaming;
+  if (backend == LossBackend::automatic) return Kernels::streaming;
+  if (!device.is_cuda()) {
+    throw Error(ErrorKind::device, c10::str("loss backend: expected auto or streaming on ", device,
+                                            ", got fused; there is no fused kernel for it"));
   }
-  if (backend == LossBackend::fused) {
-    throw Error(ErrorKind::device,
-                c10::str("loss backend: expected auto or streaming on ", tiles.rows.device(),
-                         ", got fused; there is no fused kernel for this device"));
-  }
-  return Kernels::streaming;
+  return detail::cuda_kernels_fit(tiles) ? Kernels::cuda : Kernels::streaming;
 }
 
 /// A number is checked where it is given; a tensor here, where reading it makes nobody wait.
@@ -184,12 +185,17 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(const ContrastiveProblem& pro
     case Kernels::cpu:
       detail::log_sums_cpu(tiles, row_sums, all_column_sums, kept);
       break;
+    case Kernels::cuda:
+      detail::log_sums_cuda(tiles, row_sums, all_column_sums);
+      break;
     case Kernels::streaming:
       detail::log_sums_streaming(tiles, row_sums, all_column_sums);
       break;
   }
   Tensor pairs = at::empty({tiles.pairing == Pairing::none ? 0 : m}, sums);
-  if (tiles.pairing != Pairing::none) {
+  if (tiles.pairing != Pairing::none && tiles.rows.is_cpu()) {
+    detail::pair_products_cpu(tiles, tiles.inverse_temperature.item<double>(), pairs);
+  } else if (tiles.pairing != Pairing::none) {
     in_pieces(m, problem.rows.device(), [&](std::int64_t first, std::int64_t count) {
       Tensor target = pairs.narrow(0, first, count);
       at::sum_out(target, tiles.rows.narrow(0, first, count) * partner_rows(tiles, first, count),
@@ -249,12 +255,20 @@ std::tuple<Tensor, Tensor, Tensor> backward(const ContrastiveProblem& problem,
       detail::gradients_cpu(tiles, kept, row_sums.contiguous(), all_column_sums.contiguous(), slope,
                             other_slope, row_gradient, column_gradient);
       break;
+    case Kernels::cuda:
+      detail::gradients_cuda(tiles, row_sums.contiguous(), all_column_sums.contiguous(), slope,
+                             other_slope, row_gradient, column_gradient);
+      break;
     case Kernels::streaming:
       detail::gradients_streaming(tiles, row_sums, all_column_sums, slope, other_slope,
                                   row_gradient, column_gradient);
       break;
   }
-  if (paired && pair_slope) {
+  if (paired && pair_slope && tiles.rows.is_cpu()) {
+    detail::add_pair_gradients_cpu(tiles, pair_slope->contiguous(),
+                                   tiles.inverse_temperature.item<double>(), row_gradient,
+                                   column_gradient);
+  } else if (paired && pair_slope) {
     const Tensor weights = *pair_slope * tiles.inverse_temperature;
     in_pieces(m, tiles.rows.device(), [&](std::int64_t first, std::int64_t count) {
       const Tensor partner = partners(tiles, first, count);
@@ -274,11 +288,16 @@ std::tuple<Tensor, Tensor, Tensor> backward(const ContrastiveProblem& problem,
     // Every term is cosine / temperature, of degree one in the row; in a symmetric problem each
     // term has two rows.
     Tensor radial = at::empty_like(row_sums);
-    in_pieces(m, tiles.rows.device(), [&](std::int64_t first, std::int64_t count) {
-      Tensor target = radial.narrow(0, first, count);
-      at::sum_out(target, tiles.rows.narrow(0, first, count) * row_gradient.narrow(0, first, count),
-                  {1}, false, torch::kFloat64);
-    });
+    if (tiles.rows.is_cpu()) {
+      detail::row_products_cpu(tiles.rows, row_gradient, radial);
+    } else {
+      in_pieces(m, tiles.rows.device(), [&](std::int64_t first, std::int64_t count) {
+        Tensor target = radial.narrow(0, first, count);
+        at::sum_out(target,
+                    tiles.rows.narrow(0, first, count) * row_gradient.narrow(0, first, count), {1},
+                    false, torch::kFloat64);
+      });
+    }
     temperature_gradient = radial.sum()
                                .div_(tiles.inverse_temperature * (tiles.symmetric ? 2 : 1))
                                .view(problem.inverse_temperature.sizes());
@@ -313,7 +332,7 @@ struct ProblemKernel<function> {
                      const OptionalTensor& column_ids, std::string_view pairing,
                      bool rows_among_columns, std::int64_t row_offset, bool column_sums,
                      std::string_view id_rule, std::optional<double> cosine_limit,
-                     std::string_view backend, More... more) {
+                     std::string_view backend, bool half_precision, More... more) {
     ContrastiveProblem problem;
     problem.rows = rows;
     problem.columns = columns.value_or(Tensor());
@@ -327,6 +346,7 @@ struct ProblemKernel<function> {
     problem.id_rule = detail::enum_of<IdRule>(id_rule, "id_rule");
     problem.cosine_limit = cosine_limit.value_or(kNoLimit);
     problem.backend = detail::enum_of<LossBackend>(backend, "backend");
+    problem.half_precision = half_precision;
     check(problem);
     return function(problem, more...);
   }
@@ -342,7 +362,7 @@ auto call_op(const char* name, const ContrastiveProblem& problem, More&&... more
       detail::name_of(problem.pairing), problem.rows_among_columns, problem.row_offset,
       problem.column_sums, detail::name_of(problem.id_rule),
       problem.cosine_limit < kNoLimit ? std::optional(problem.cosine_limit) : std::nullopt,
-      detail::name_of(problem.backend), std::forward<More>(more)...);
+      detail::name_of(problem.backend), problem.half_precision, std::forward<More>(more)...);
 }
 
 auto call_forward(const ContrastiveProblem& problem, std::int64_t keep) {
@@ -367,7 +387,8 @@ class ContrastiveLogSums : public Function<ContrastiveLogSums> {
                                   problem.row_offset,
                                   problem.column_sums,
                                   static_cast<std::int64_t>(problem.id_rule),
-                                  static_cast<std::int64_t>(problem.backend)};
+                                  static_cast<std::int64_t>(problem.backend),
+                                  problem.half_precision};
     context->saved_data["cosine_limit"] = problem.cosine_limit;
     return {row_sums, column_sums, pairs, kept};
   }
@@ -388,6 +409,7 @@ class ContrastiveLogSums : public Function<ContrastiveLogSums> {
     problem.column_sums = integers[3] != 0;
     problem.id_rule = static_cast<IdRule>(integers[4]);
     problem.backend = static_cast<LossBackend>(integers[5]);
+    problem.half_precision = integers[6] != 0;
     problem.cosine_limit = context->saved_data["cosine_limit"].toDouble();
     const bool wants_temperature = context->needs_input_grad(1);
     const bool wants_columns = saved[1].defined() && context->needs_input_grad(2);
@@ -407,6 +429,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward_autograd(const ContrastivePro
 }
 
 }  // namespace
+
+bool is_half_precision(const Tensor& x) {
+  return x.scalar_type() == torch::kFloat16 || x.scalar_type() == torch::kBFloat16;
+}
 
 Tensor inverse_temperature(double temperature, torch::Device device) {
   if (!(temperature > 0) || !std::isfinite(temperature)) {
@@ -437,7 +463,7 @@ TORCH_LIBRARY_FRAGMENT(clr, m) {
       "Tensor rows, Tensor inverse_temperature, Tensor? columns=None, Tensor? row_ids=None, "
       "Tensor? column_ids=None, str pairing='none', bool rows_among_columns=False, "
       "int row_offset=0, bool column_sums=False, str id_rule='leave_out', "
-      "float? cosine_limit=None, str backend='auto'";
+      "float? cosine_limit=None, str backend='auto', bool half_precision=False";
   m.def(("log_sums(" + problem + ", int keep=0) -> (Tensor, Tensor, Tensor, Tensor)").c_str(),
         detail::op_tags());
   m.def(("log_sums_backward(" + problem +

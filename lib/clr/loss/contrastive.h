@@ -7,32 +7,15 @@
 #include <cstdint>
 #include <limits>
 
+#include "clr/loss/pairing.h"
+
 namespace clr {
-
-/// Where the other view of row i is among the columns, i counted from the first column on
-/// (row_offset + row).
-enum class Pairing {
-  none,
-  halves,       ///< C/2 further on, or back
-  interleaved,  ///< 2k and 2k+1 are a pair
-  same_index,   ///< column i: rows and columns come from two encoders
-};
-constexpr auto enum_names(Pairing) {
-  return std::array{"none", "halves", "interleaved", "same_index"};
-}
-
-/// What equal ids of a row and a column mean.
-enum class IdRule {
-  leave_out,  ///< false negatives: not in the sum
-  keep_only,  ///< positives: nothing else in the sum
-};
-constexpr auto enum_names(IdRule) { return std::array{"leave_out", "keep_only"}; }
 
 /// What goes through the tiles.
 enum class LossBackend {
-  automatic,  ///< fused on a CPU, streaming elsewhere
-  fused,      ///< products and exponentials of a tile in one go. On a CPU this is for float32 and
-              ///< temperatures from about 0.0136 on; other problems are streamed there
+  automatic,  ///< fused on a CPU; streaming on CUDA, as the kernels there have not run on a GPU yet
+  fused,      ///< products and exponentials of a tile in one go, in float32. Streamed all the same:
+  ///< float64; on a CPU temperatures below about 0.0136; on CUDA more than 512 dimensions
   streaming,  ///< ATen, any type, device and temperature
 };
 constexpr auto enum_names(LossBackend) { return std::array{"auto", "fused", "streaming"}; }
@@ -57,6 +40,8 @@ struct ContrastiveProblem {
   IdRule id_rule = IdRule::leave_out;
   double cosine_limit = std::numeric_limits<double>::infinity();
   LossBackend backend = LossBackend::automatic;
+  /// The rows come from a network that computes in half precision: CUDA's kernels may multiply halves.
+  bool half_precision = false;
 };
 
 /// Natural logarithms, in float64 whatever the rows' type: losses are differences of these.
@@ -75,6 +60,9 @@ struct LogSums {
 /// Op:      clr::unit_rows, which also returns the norms.
 torch::Tensor unit_rows(const torch::Tensor& x0, const torch::Tensor& x1 = {});
 
+/// Whether embeddings come in 16 bits: ContrastiveProblem::half_precision.
+bool is_half_precision(const torch::Tensor& x);
+
 /// 1 / temperature as ContrastiveProblem takes it. A number must be above 0 and finite (Error{config});
 /// a tensor of one element keeps its graph and is not looked at, as that would wait for the device:
 /// log_sums does so on a CPU.
@@ -87,7 +75,7 @@ torch::Tensor inverse_temperature(const torch::Tensor& temperature, torch::Devic
 /// Memory:  O(M + C) and a tile (CPU: 1 MB) beside the result; backward also the gradients, M * D and
 ///          C * D.
 /// Errors:  c10::Error for shapes, types, devices that do not fit; no double backward. Error{device}
-///          for LossBackend::fused where there is no such kernel.
+///          for LossBackend::fused on a device that has no kernels, or where they cannot be loaded.
 /// Op:      clr::log_sums, on whose tensors everything here works: with a graph, traced, compiled.
 /// Source:  docs/kernels.md.
 LogSums log_sums(const ContrastiveProblem& problem);

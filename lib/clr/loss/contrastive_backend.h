@@ -23,6 +23,7 @@ struct TileProblem {
   std::int64_t row_offset = 0;
   IdRule id_rule = IdRule::leave_out;
   double cosine_limit = std::numeric_limits<double>::infinity();
+  bool half_precision = false;
 
   /// Column that is row i itself, or -1.
   std::int64_t self(std::int64_t i) const { return rows_among_columns ? row_offset + i : -1; }
@@ -44,8 +45,7 @@ struct TileProblem {
   }
 };
 
-/// What a back end computes. Each of the two has both functions; all fill tensors that the caller
-/// made.
+/// What a back end computes. Each has both functions; all fill tensors that the caller made.
 ///
 /// log_sums:   row_sums float64 [M], and column_sums float64 [C] where asked for: natural logarithms
 ///             of the sums of exp(cosine / temperature); -inf where nothing is left to add.
@@ -71,5 +71,14 @@ void gradients_cpu(const TileProblem& problem, const torch::Tensor& kept,
                    const torch::Tensor& row_sums, const torch::Tensor& column_sums,
                    const torch::Tensor& row_slope, const torch::Tensor& column_slope,
                    torch::Tensor& row_gradient, torch::Tensor& column_gradient);
+
+/// CUDA: float32 of up to 512 dimensions, by the kernels of libclr_cuda.so.
+/// Throws:  Error{device} where that cannot be loaded; c10::Error for what CUDA says.
+bool cuda_kernels_fit(const TileProblem& problem);
+void log_sums_cuda(const TileProblem& problem, torch::Tensor& row_sums, torch::Tensor& column_sums);
+void gradients_cuda(const TileProblem& problem, const torch::Tensor& row_sums,
+                    const torch::Tensor& column_sums, const torch::Tensor& row_slope,
+                    const torch::Tensor& column_slope, torch::Tensor& row_gradient,
+                    torch::Tensor& column_gradient);
 
 }  // namespace clr::detail

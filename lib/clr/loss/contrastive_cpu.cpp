@@ -6,7 +6,6 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/mm.h>
 
 #include <algorithm>
 #include <array>
@@ -18,6 +17,7 @@
 
 #include "clr/core/multiversion.h"
 #include "clr/loss/contrastive_backend.h"
+#include "clr/loss/matrix_product.h"
 
 // Vectors never leave their function.
 #pragma GCC diagnostic ignored "-Wpsabi"
@@ -29,11 +29,15 @@ using torch::Tensor;
 
 constexpr std::int64_t kLargestTile = 512;  // its cosines, 1 MB, stay in a core's cache
 constexpr std::int64_t kSmallestTile = 64;
+// Up to here a batch is worked on in whole rows: twice the exponentials and a third more products than
+// by pairs of tiles, but large products, and no round waits for another.
+constexpr std::int64_t kWholeRows = 512;
+constexpr std::int64_t kLargestPanel = 256;
 constexpr std::int64_t kChunk = 64;  // rows that are added up in float before they join a double
 constexpr std::int64_t kLanes = 16;
-// Up to here the tiles of the forward pass are kept for the backward pass, which then has a product
-// less to do in four.
-constexpr std::int64_t kKeptBytes = 9 << 20;
+// Up to here the exponentials of the forward pass are kept for the backward pass, which then has a
+// product less to do in four.
+constexpr std::int64_t kKeptBytes = 12 << 20;
 constexpr double kLog2E = 1.4426950408889634;
 constexpr float kLeftOut = -std::numeric_limits<float>::infinity();
 
@@ -62,22 +66,27 @@ CLR_INLINE void exp2_lanes(Floats& v) {
   v = std::bit_cast<Floats>(bits & kept);
 }
 
-/// Adds the exponentials of `rows` rows of a tile: of each row to row_sums, of each column to
-/// column_sums, which begin at 0. `columns` is a multiple of kLanes.
-CLR_MULTIVERSION void add_exponentials(const float* tile, std::int64_t rows, std::int64_t columns,
-                                       float scale, double* row_sums, float* column_sums) {
+/// The exponentials of `rows` rows of a tile, in its place; of each row added to row_sums, of each
+/// column to column_sums if that is wanted. `columns` is a multiple of kLanes.
+template <bool with_columns>
+CLR_INLINE void add_exponentials_of(float* tile, std::int64_t rows, std::int64_t columns,
+                                    float scale, double* row_sums, float* column_sums) {
   for (std::int64_t r = 0; r < rows; ++r) {
+    float* const row = tile + r * columns;
     Floats row_sum{};
     for (std::int64_t c = 0; c < columns; c += kLanes) {
       Floats e;
-      Floats column_sum;
-      load(e, tile + r * columns + c);
+      load(e, row + c);
       e *= scale;
       exp2_lanes(e);
+      store(row + c, e);
       row_sum += e;
-      load(column_sum, column_sums + c);
-      column_sum += e;
-      store(column_sums + c, column_sum);
+      if constexpr (with_columns) {
+        Floats column_sum;
+        load(column_sum, column_sums + c);
+        column_sum += e;
+        store(column_sums + c, column_sum);
+      }
     }
     double sum = 0;
     for (std::int64_t lane = 0; lane < kLanes; ++lane) sum += static_cast<double>(row_sum[lane]);
@@ -85,10 +94,21 @@ CLR_MULTIVERSION void add_exponentials(const float* tile, std::int64_t rows, std
   }
 }
 
-/// The exponential of each cosine times (row weight + column weight). `result` may be the tile.
-CLR_MULTIVERSION void weigh_exponentials(const float* tile, float* result, std::int64_t rows,
-                                         std::int64_t columns, float scale,
-                                         const float* row_weights, const float* column_weights) {
+CLR_MULTIVERSION void add_exponentials(float* tile, std::int64_t rows, std::int64_t columns,
+                                       float scale, double* row_sums, float* column_sums) {
+  add_exponentials_of<true>(tile, rows, columns, scale, row_sums, column_sums);
+}
+
+CLR_MULTIVERSION void add_exponentials_to_rows(float* tile, std::int64_t rows, std::int64_t columns,
+                                               float scale, double* row_sums) {
+  add_exponentials_of<false>(tile, rows, columns, scale, row_sums, nullptr);
+}
+
+/// The tile's cosines, or what add_exponentials made of them, to exponential times (row weight +
+/// column weight). `result` may be the tile.
+template <bool exponentials>
+CLR_INLINE void weigh(const float* tile, float* result, std::int64_t rows, std::int64_t columns,
+                      float scale, const float* row_weights, const float* column_weights) {
   for (std::int64_t r = 0; r < rows; ++r) {
     const float row_weight = row_weights[r];
     for (std::int64_t c = 0; c < columns; c += kLanes) {
@@ -96,20 +116,34 @@ CLR_MULTIVERSION void weigh_exponentials(const float* tile, float* result, std::
       Floats weight;
       load(e, tile + r * columns + c);
       load(weight, column_weights + c);
-      e *= scale;
-      exp2_lanes(e);
+      if constexpr (!exponentials) {
+        e *= scale;
+        exp2_lanes(e);
+      }
       e *= weight + row_weight;
       store(result + r * columns + c, e);
     }
   }
 }
 
-std::int64_t padded(std::int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
+CLR_MULTIVERSION void weigh_cosines(float* tile, std::int64_t rows, std::int64_t columns,
+                                    float scale, const float* row_weights,
+                                    const float* column_weights) {
+  weigh<false>(tile, tile, rows, columns, scale, row_weights, column_weights);
+}
+
+CLR_MULTIVERSION void weigh_exponentials(const float* tile, float* result, std::int64_t rows,
+                                         std::int64_t columns, const float* row_weights,
+                                         const float* column_weights) {
+  weigh<true>(tile, result, rows, columns, 0, row_weights, column_weights);
+}
+
+constexpr std::int64_t padded(std::int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
 
 struct Tile {
   std::int64_t index;  ///< in the order of work
   std::int64_t row, rows, column, columns;
-  bool diagonal;  ///< of a symmetric problem: serves its rows alone
+  bool rows_only;  ///< of a symmetric problem: serves its rows, not its columns
 };
 
 /// The tiles in rounds. No two tiles of a round share rows or columns (of a symmetric problem: nor
@@ -124,15 +158,19 @@ class Rounds {
       : row_count_(rows),
         column_count_(columns),
         symmetric_(symmetric),
-        row_tile_(tile_size(row_count_, threads)),
-        column_tile_(symmetric_ ? row_tile_ : tile_size(column_count_, threads)),
+        triangular_(symmetric_ && row_count_ > kWholeRows),
+        row_tile_(symmetric_ && !triangular_ ? panel_size(row_count_, threads)
+                                             : tile_size(row_count_, threads)),
+        column_tile_(!symmetric_   ? tile_size(column_count_, threads)
+                     : triangular_ ? row_tile_
+                                   : column_count_),
         row_tiles_((row_count_ + row_tile_ - 1) / row_tile_),
         column_tiles_((column_count_ + column_tile_ - 1) / column_tile_) {}
 
   std::int64_t largest_tile() const { return row_tile_ * padded(column_tile_); }
   std::int64_t elements() const { return tiles() * largest_tile(); }
   std::int64_t tiles() const {
-    return symmetric_ ? row_tiles_ * (row_tiles_ + 1) / 2 : row_tiles_ * column_tiles_;
+    return triangular_ ? row_tiles_ * (row_tiles_ + 1) / 2 : row_tiles_ * column_tiles_;
   }
 
   template <typename Work>
@@ -150,6 +188,11 @@ class Rounds {
       });
       round.clear();
     };
+    if (symmetric_ && !triangular_) {
+      for (std::int64_t i = 0; i < row_tiles_; ++i) add(i, 0);
+      run();
+      return;
+    }
     if (!symmetric_) {
       const std::int64_t n = std::max(row_tiles_, column_tiles_);
       for (std::int64_t shift = 0; shift < n; ++shift) {
@@ -176,11 +219,15 @@ class Rounds {
   }
 
  private:
-  /// Small enough that each thread has a tile in a round, or two; within a core's cache.
+  /// In equal parts, of an even number for each thread: a round of pairs then occupies them all.
   static std::int64_t tile_size(std::int64_t count, std::int64_t threads) {
-    std::int64_t size = kLargestTile;
-    while (size > kSmallestTile && size * 2 * threads > count) size /= 2;
-    return size;
+    const std::int64_t step = 2 * threads;
+    const std::int64_t tiles = ((count + kLargestTile - 1) / kLargestTile + step - 1) / step * step;
+    return std::max(kSmallestTile, padded((count + tiles - 1) / tiles));
+  }
+
+  static std::int64_t panel_size(std::int64_t count, std::int64_t threads) {
+    return std::clamp(padded((count + threads - 1) / threads), kSmallestTile, kLargestPanel);
   }
 
   Tile tile(std::int64_t index, std::int64_t i, std::int64_t j) const {
@@ -189,12 +236,13 @@ class Rounds {
             std::min(row_tile_, row_count_ - i * row_tile_),
             j * column_tile_,
             std::min(column_tile_, column_count_ - j * column_tile_),
-            symmetric_ && i == j};
+            symmetric_ && (!triangular_ || i == j)};
   }
 
   std::int64_t row_count_;
   std::int64_t column_count_;
   bool symmetric_;
+  bool triangular_;  ///< pairs of tiles, each of which serves its rows and its columns
   std::int64_t row_tile_;
   std::int64_t column_tile_;
   std::int64_t row_tiles_;
@@ -237,8 +285,8 @@ void leave_out(const TileProblem& problem, const Tile& tile, float* cosines, std
 void fill(const TileProblem& problem, const Tile& tile, float* cosines, std::int64_t stride) {
   Tensor target =
       at::from_blob(cosines, {tile.rows, tile.columns}, {stride, 1}, problem.rows.options());
-  at::mm_out(target, problem.rows.narrow(0, tile.row, tile.rows),
-             problem.columns.narrow(0, tile.column, tile.columns).t());
+  matrix_product(target, problem.rows.narrow(0, tile.row, tile.rows),
+                 problem.columns.narrow(0, tile.column, tile.columns).t(), false);
   leave_out(problem, tile, cosines, stride);
 }
 
@@ -287,12 +335,15 @@ void log_sums_cpu(const TileProblem& problem, Tensor& row_sums, Tensor& column_s
     const std::int64_t stride = padded(tile.columns);
     float* const cosines = tiles + (keep ? tile.index : at::get_thread_num()) * size;
     fill(problem, tile, cosines, stride);
+    if (columns_total == nullptr || tile.rows_only) {
+      add_exponentials_to_rows(cosines, tile.rows, stride, scale, rows_total + tile.row);
+      return;
+    }
     std::array<float, kLargestTile> sums;
     for (std::int64_t first = 0; first < tile.rows; first += kChunk) {
       sums.fill(0);
       add_exponentials(cosines + first * stride, std::min(kChunk, tile.rows - first), stride, scale,
                        rows_total + tile.row + first, sums.data());
-      if (columns_total == nullptr || tile.diagonal) continue;
       for (std::int64_t c = 0; c < tile.columns; ++c) {
         columns_total[tile.column + c] += static_cast<double>(sums[static_cast<std::size_t>(c)]);
       }
@@ -344,18 +395,24 @@ void gradients_cpu(const TileProblem& problem, const Tensor& kept, const Tensor&
   rounds.each([&](const Tile& tile) {
     const std::int64_t stride = padded(tile.columns);
     float* const weighed = buffers + at::get_thread_num() * size;
-    if (kept_tiles == nullptr) fill(problem, tile, weighed, stride);
-    weigh_exponentials(kept_tiles == nullptr ? weighed : kept_tiles + tile.index * size, weighed,
-                       tile.rows, stride, static_cast<float>(scale), row_weights.data() + tile.row,
-                       column_weights.data() + tile.column);
+    const float* const row_weight = row_weights.data() + tile.row;
+    const float* const column_weight = column_weights.data() + tile.column;
+    if (kept_tiles != nullptr) {
+      weigh_exponentials(kept_tiles + tile.index * size, weighed, tile.rows, stride, row_weight,
+                         column_weight);
+    } else {
+      fill(problem, tile, weighed, stride);
+      weigh_cosines(weighed, tile.rows, stride, static_cast<float>(scale), row_weight,
+                    column_weight);
+    }
     const Tensor slopes =
         at::from_blob(weighed, {tile.rows, tile.columns}, {stride, 1}, problem.rows.options());
-    row_gradient.narrow(0, tile.row, tile.rows)
-        .addmm_(slopes, problem.columns.narrow(0, tile.column, tile.columns));
-    Tensor& other = problem.symmetric ? row_gradient : column_gradient;
-    if (other.defined() && !tile.diagonal) {
-      other.narrow(0, tile.column, tile.columns)
-          .addmm_(slopes.t(), problem.rows.narrow(0, tile.row, tile.rows));
+    Tensor own = row_gradient.narrow(0, tile.row, tile.rows);
+    matrix_product(own, slopes, problem.columns.narrow(0, tile.column, tile.columns), true);
+    Tensor& others = problem.symmetric ? row_gradient : column_gradient;
+    if (others.defined() && !tile.rows_only) {
+      Tensor other = others.narrow(0, tile.column, tile.columns);
+      matrix_product(other, slopes.t(), problem.rows.narrow(0, tile.row, tile.rows), true);
     }
   });
   const double factor = scale / kLog2E / unit;

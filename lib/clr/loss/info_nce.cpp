@@ -24,6 +24,7 @@ Tensor both_ways(const Tensor& z0, const Tensor& z1, const Tensor& inverse_tempe
   problem.pairing = Pairing::same_index;
   problem.column_sums = true;
   problem.backend = backend;
+  problem.half_precision = is_half_precision(z0);
   const LogSums sums = log_sums(problem);
   const Tensor forth = at::softplus(sums.rows - sums.pairs, 1, kSoftplusLinear);
   const Tensor back = at::softplus(sums.columns - sums.pairs, 1, kSoftplusLinear);
@@ -39,6 +40,7 @@ Tensor info_nce(const Tensor& query, const Tensor& key, const Tensor& queue, dou
               key.sym_sizes());
   ContrastiveProblem problem;
   problem.backend = backend;
+  problem.half_precision = is_half_precision(query);
   problem.inverse_temperature = inverse_temperature(temperature, query.device());
   problem.rows = unit_rows(query);
   problem.columns = unit_rows(queue.detach());

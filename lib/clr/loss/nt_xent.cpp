@@ -22,6 +22,7 @@ constexpr double kSoftplusLinear = 40.0;
 struct Batch {
   Tensor z;
   Pairing pairing;
+  bool half_precision;
   const TwoViewOptions& options;
 
   LogSums sums(const Tensor& inverse_temperature) const {
@@ -32,6 +33,7 @@ struct Batch {
     problem.row_ids = options.ids;
     problem.cosine_limit = options.cosine_limit;
     problem.backend = options.backend;
+    problem.half_precision = half_precision;
     return log_sums(problem);
   }
 
@@ -52,7 +54,7 @@ Batch batch(const Tensor& z0, const Tensor& z1, const TwoViewOptions& options) {
   TORCH_CHECK(!options.weights.defined() ||
                   (options.weights.dim() == 1 && options.weights.sym_size(0) == rows),
               "nt_xent: expected weights [", rows, "]");
-  return {unit_rows(z0, z1), Pairing::halves, options};
+  return {unit_rows(z0, z1), Pairing::halves, is_half_precision(z0), options};
 }
 
 /// -log(Epos / (Epos + Rneg)) = log1p(Rneg / Epos): a batch that has converged keeps all its digits,
@@ -100,7 +102,8 @@ Tensor nt_xent(const Tensor& z, Pairing pairing, double temperature,
               "nt_xent: expected pairs in halves or interleaved");
   TORCH_CHECK(z.dim() == 2 && z.sym_size(0) >= 4 && z.sym_size(0) % 2 == 0,
               "nt_xent: expected a tensor [2N, D] with N >= 2, got ", z.sym_sizes());
-  return nt_xent_of({unit_rows(z), pairing, options}, inverse_temperature(temperature, z.device()));
+  return nt_xent_of({unit_rows(z), pairing, is_half_precision(z), options},
+                    inverse_temperature(temperature, z.device()));
 }
 
 Tensor dcl(const Tensor& z0, const Tensor& z1, double temperature, const TwoViewOptions& options) {

@@ -53,6 +53,7 @@ Labelled labelled(const Tensor& z, const Tensor& labels, double temperature, Los
   problem.rows = result.z;
   problem.inverse_temperature = result.inverse_temperature;
   problem.backend = backend;
+  problem.half_precision = is_half_precision(z);
   result.all = log_sums(problem).rows;
   return result;
 }
@@ -76,6 +77,7 @@ Tensor supcon_in(const Tensor& z, const Tensor& labels, double temperature, Loss
   problem.row_ids = labels;
   problem.id_rule = IdRule::keep_only;
   problem.backend = backend;
+  problem.half_precision = is_half_precision(z);
   // A row without positives has a sum of nothing, whose logarithm must not reach the gradient.
   const Tensor same = log_sums(problem).rows.masked_fill(rows.positives == 0, 0);
   return rows.reduce(rows.all - same + rows.positives.clamp_min(1).log());

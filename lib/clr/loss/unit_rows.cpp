@@ -7,6 +7,7 @@
 
 #include "clr/loss/contrastive.h"
 #include "clr/loss/op.h"
+#include "clr/loss/row_loops.h"
 #include "clr/loss/row_pieces.h"
 
 namespace clr {
@@ -60,6 +61,12 @@ std::tuple<Tensor, Tensor> forward(const Tensor& x0, const OptionalTensor& x1) {
   Tensor z = at::empty({rows, x0.size(1)}, x0.options().dtype(type));
   Tensor norms = at::empty({rows, 1}, z.options());
   const auto fill = [&](const Tensor& x, std::int64_t start) {
+    if (x.is_cpu()) {
+      Tensor unit = z.narrow(0, start, x.size(0));
+      Tensor norm = norms.narrow(0, start, x.size(0));
+      detail::unit_rows_cpu(x, kMinNorm, unit, norm);
+      return;
+    }
     detail::in_pieces(x.size(0), z.device(), [&](std::int64_t first, std::int64_t count) {
       const Tensor piece = x.narrow(0, first, count).to(type);
       Tensor norm = norms.narrow(0, start + first, count);
@@ -92,6 +99,11 @@ std::tuple<Tensor, Tensor> backward(const Tensor& gradient, const Tensor& z, con
   const auto part = [&](bool wanted, std::int64_t start, std::int64_t rows) {
     if (!wanted) return at::empty({0}, z.options().dtype(type));
     Tensor dx = at::empty({rows, z.size(1)}, z.options().dtype(type));
+    if (z.is_cpu()) {
+      detail::unit_rows_gradient_cpu(z.narrow(0, start, rows), norms.narrow(0, start, rows),
+                                     kMinNorm, gradient.narrow(0, start, rows), dx);
+      return dx;
+    }
     detail::in_pieces(rows, z.device(), [&](std::int64_t first, std::int64_t count) {
       const Tensor unit = z.narrow(0, start + first, count);
       const Tensor dz = gradient.narrow(0, start + first, count);

@@ -44,18 +44,18 @@ class SimClr : public Method {
       for (const auto& group : batch.groups) views += group.size(0);
       refuse(views, batch.groups.size());
     }
-    const torch::Tensor z = forward_views(batch.groups[0], view_forward_, [this](const View& view) {
+    // Under autocast in bfloat16: the loss widens it, and knows then what precision it came in.
+    return {{forward_views(batch.groups[0], view_forward_, [this](const View& view) {
       return projector_->forward(encoder_->forward(view));
-    });
-    // bfloat16 is widened for the loss; float64 stays.
-    return {{z.to(c10::promoteTypes(z.scalar_type(), torch::kFloat32))}};
+    })}};
   }
 
   StepOutput loss(const Embeddings& embeddings, const Batch&, const StepContext&) override {
     const torch::Tensor& z = embeddings.z.at(0);
     StepOutput output;
     output.loss = nt_xent(z[0], z[1], temperature_, loss_options_);
-    const auto [positive, negative] = mean_cosines(z.detach());
+    const auto type = c10::promoteTypes(z.scalar_type(), torch::kFloat32);
+    const auto [positive, negative] = mean_cosines(z.detach().to(type));
     output.metrics = {{"positive_cosine", positive}, {"negative_cosine", negative}};
     return output;
   }
