@@ -16,6 +16,7 @@ RunConfig ClassifierTraining::of_draw(std::int64_t images, std::uint64_t seed) c
   TrainConfig& train = result.train;
   train.seed = static_cast<std::int64_t>(seed);
   train.batch_size = std::min(train.batch_size, images);
+  train.micro_batch = std::min(train.micro_batch, train.batch_size);
   // Batch norm cannot normalise one image by itself. Another one is left out in every epoch.
   if (images % train.batch_size == 1) train.drop_last = true;
   return result;

@@ -91,7 +91,9 @@ Json describe(const RunConfig& config, const Dataset& dataset, const PretrainOpt
 }
 
 void print_plan(const Json& plan, const RunConfig& config) {
-  log_info("{} on {} (batch {})", config.method.type, config.encoder.type, config.train.batch_size);
+  const TrainConfig& train = config.train;
+  log_info("{} on {} (batch {}{})", config.method.type, config.encoder.type, train.batch_size,
+           train.micro_batch > 0 ? fmt::format(", {} at once", train.micro_batch) : "");
   const auto classes = plan["classes"].get<std::int64_t>();
   std::vector<std::pair<std::string, std::string>> rows = {
       {"images", format_count(plan["images"].get<std::int64_t>()) +
@@ -148,7 +150,7 @@ void run(PretrainOptions options) {
     plan["estimated_peak_memory_bytes"] = estimate.peak_bytes;
     print_plan(plan, config);
     if (estimate.peak_bytes > estimate.available_bytes) {
-      log_warning("the machine has {} to give; lower train.batch_size",
+      log_warning("the machine has {} to give; lower train.batch_size or set train.micro_batch",
                   format_bytes(estimate.available_bytes));
     }
     if (options.json) print_json(plan);

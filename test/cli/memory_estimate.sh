@@ -27,6 +27,8 @@ compare small
 compare float32 --set encoder.width=0.5 --set train.batch_size=200 --set augment.views.0.chain.0.size=32
 compare bfloat16 --set encoder.width=0.5 --set train.batch_size=200 --set augment.views.0.chain.0.size=48 \
   --set train.precision=bfloat16
+compare micro_batches --set encoder.width=0.5 --set train.batch_size=200 --set train.micro_batch=25 \
+  --set augment.views.0.chain.0.size=48
 compare contiguous --set encoder.type=resnet50 --set encoder.width=0.25 --set train.batch_size=100 \
   --set augment.views.0.chain.0.size=32 --set train.memory_format=contiguous \
   --set 'optimizer={"type": "adam", "learning_rate": 0.001}'

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # A run that is stopped five times at random steps, and goes on with other numbers of loader threads, ends with the
-# bytes of one that was never stopped.
+# bytes of one that was never stopped. So does a run in micro-batches.
 # shellcheck source=test/support/cli.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../support/cli.sh"
 cd "$scratch" || exit 1
@@ -61,6 +61,19 @@ check "after kill -9" run killed 3 --resume
 strip killed >killed.txt
 check "metrics.jsonl after kill -9" cmp whole.txt killed.txt
 check "model after kill -9" cmp "whole/checkpoints/$last/model.safetensors" "killed/checkpoints/$last/model.safetensors"
+
+# In micro-batches, stopped in the middle of an epoch.
+check "the unbroken run in micro-batches" run whole_micro 2 --set train.micro_batch=6
+(prefix=exec && run broken_micro 1 --set train.micro_batch=6) 2>stderr &
+pid=$!
+while [ "$(cat broken_micro/metrics.jsonl 2>/dev/null | wc -l)" -lt 11 ] && kill -0 "$pid" 2>/dev/null; do sleep 0.005; done
+kill -TERM "$pid"
+wait "$pid"
+check "stopped in micro-batches" test $? -eq 75
+check "goes on in micro-batches" run broken_micro 3 --resume
+check "model in micro-batches" cmp "whole_micro/checkpoints/$last/model.safetensors" "broken_micro/checkpoints/$last/model.safetensors"
+check "state in micro-batches" cmp "whole_micro/checkpoints/$last/state.safetensors" "broken_micro/checkpoints/$last/state.safetensors"
+check "micro-batches change batch norm" test -n "$(cmp "whole/checkpoints/$last/model.safetensors" "whole_micro/checkpoints/$last/model.safetensors")"
 
 # A damaged newest checkpoint: the one before it is taken, with a warning.
 cp -r whole damaged

@@ -17,6 +17,7 @@
 #include "clr/data/bad_images.h"
 #include "clr/data/decode.h"
 #include "clr/data/image_cache.h"
+#include "clr/data/stream_plan.h"
 #include "clr/data/view_preview.h"
 #include "data/files.h"
 #include "support/catch.h"
@@ -263,7 +264,8 @@ CATCH_TEST_CASE("steps are counted with and without the last partial batch", "[d
   }
   for (const auto change :
        {+[](LoaderOptions& o) { o.batch_size = 0; }, +[](LoaderOptions& o) { o.threads = 0; },
-        +[](LoaderOptions& o) { o.prefetch = 0; }}) {
+        +[](LoaderOptions& o) { o.prefetch = 0; }, +[](LoaderOptions& o) { o.passes = 0; },
+        +[](LoaderOptions& o) { o.micro_batch = -1; }}) {
     LoaderOptions wrong = make_options();
     change(wrong);
     const auto dataset = std::make_shared<const MemoryDataset>(2);
@@ -316,12 +318,133 @@ CATCH_TEST_CASE("batches that are kept stay as they were", "[data]") {
   for (std::size_t i = 0; i < kept.size(); ++i) CATCH_CHECK(at::equal(kept[i], copies[i]));
 }
 
+/// Parts that next() gave, put together again: pass by pass, each pass a whole batch.
+std::vector<Batch> joined(const std::vector<Batch>& pieces, const Loader& loader) {
+  std::vector<Batch> batches;
+  for (std::size_t next = 0; next < pieces.size();) {
+    const auto parts = static_cast<std::size_t>(loader.parts(pieces[next].step));
+    CATCH_REQUIRE(next + parts <= pieces.size());
+    Batch batch = pieces[next];
+    for (std::size_t i = next + 1; i < next + parts; ++i) {
+      const Batch& part = pieces[i];
+      CATCH_REQUIRE(part.epoch == batch.epoch);
+      CATCH_REQUIRE(part.step == batch.step);
+      for (std::size_t g = 0; g < batch.groups.size(); ++g)
+        batch.groups[g] = at::cat({batch.groups[g], part.groups[g]}, 1);
+      batch.indices = at::cat({batch.indices, part.indices});
+      batch.labels = at::cat({batch.labels, part.labels});
+      batch.bad.insert(batch.bad.end(), part.bad.begin(), part.bad.end());
+    }
+    batches.push_back(std::move(batch));
+    next += parts;
+  }
+  return batches;
+}
+
+CATCH_TEST_CASE("micro-batches are the batch, cut and as often as wanted", "[data]") {
+  for (const OnError mode : {OnError::fail, OnError::skip, OnError::replace}) {
+    const auto dataset = std::make_shared<const MemoryDataset>(
+        21, mode == OnError::fail ? std::set<int>{} : std::set<int>{0, 3, 11, 17, 18});
+    for (const bool drop : {false, true}) {
+      LoaderOptions whole = make_options();
+      whole.drop_last = drop;
+      whole.data.on_error = mode;
+      const auto batches = stream(dataset, whole, 0, 1);
+      for (const std::int64_t micro_batch : {0, 1, 3, 4, 8, 20}) {
+        for (const int passes : {1, 2, 3}) {
+          for (const int threads : {1, 3}) {
+            CATCH_CAPTURE(to_string(mode), drop, micro_batch, passes, threads);
+            LoaderOptions options = whole;
+            options.micro_batch = micro_batch;
+            options.passes = passes;
+            options.threads = threads;
+            const auto loader = make_thread_loader(dataset, make_views(), options);
+            loader->start(0, 1);
+            const auto pieces = rest_of(*loader);
+            for (const Batch& piece : pieces)
+              CATCH_REQUIRE((micro_batch == 0 || piece.size() <= micro_batch));
+            const auto again = joined(pieces, *loader);
+            CATCH_REQUIRE(again.size() == batches.size() * static_cast<std::size_t>(passes));
+            for (std::size_t i = 0; i < again.size(); ++i) {
+              CATCH_REQUIRE(same(again[i], batches[i / static_cast<std::size_t>(passes)]));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+CATCH_TEST_CASE("micro-batches are few, and equal but for a row", "[data]") {
+  const auto dataset = std::make_shared<const MemoryDataset>(21);
+  LoaderOptions options = make_options();
+  options.batch_size = 11;
+  options.micro_batch = 4;
+  options.passes = 2;
+  options.epochs = 1;
+  const auto loader = make_thread_loader(dataset, make_views(), options);
+  CATCH_CHECK(loader->steps_per_epoch() == 2);
+  CATCH_CHECK(loader->parts(0) == 3);
+  CATCH_CHECK(loader->parts(1) == 3);
+  loader->start(0, 0);
+  std::vector<std::int64_t> sizes;
+  for (const Batch& piece : rest_of(*loader)) sizes.push_back(piece.size());
+  CATCH_CHECK(sizes == std::vector<std::int64_t>{3, 4, 4, 3, 4, 4, 3, 3, 4, 3, 3, 4});
+}
+
+CATCH_TEST_CASE("a loader's stream is numbered without a gap", "[data]") {
+  for (const std::int64_t size : {1, 7, 12, 13}) {
+    for (const std::int64_t batch_size : {1, 3, 6, 20}) {
+      for (const bool drop : {false, true}) {
+        for (const std::int64_t micro_batch : {0, 1, 2, 4, 6}) {
+          for (const std::int64_t passes : {1, 2, 3}) {
+            CATCH_CAPTURE(size, batch_size, drop, micro_batch, passes);
+            const StreamPlan plan(size, batch_size, drop, micro_batch, passes);
+            std::int64_t piece = 0;
+            std::int64_t row = 0;
+            for (std::int64_t epoch = 0; epoch < 3; ++epoch) {
+              std::int64_t step = 0;
+              for (std::int64_t first = 0; first < size; first += batch_size, ++step) {
+                const std::int64_t rows = std::min(batch_size, size - first);
+                if (drop && rows < batch_size) break;
+                CATCH_REQUIRE(plan.first_piece(epoch, step) == piece);
+                CATCH_REQUIRE(plan.first_row(epoch, step) == row);
+                for (std::int64_t pass = 0; pass < passes; ++pass) {
+                  for (std::int64_t done = 0; done < rows; ++piece) {
+                    const Piece got = plan.piece(piece);
+                    CATCH_REQUIRE(got.epoch == epoch);
+                    CATCH_REQUIRE(got.step == step);
+                    CATCH_REQUIRE(got.first == first + done);
+                    CATCH_REQUIRE(got.rows > 0);
+                    CATCH_REQUIRE((micro_batch == 0 || got.rows <= micro_batch));
+                    for (std::int64_t i = 0; i < got.rows; ++i, ++row) {
+                      const auto place = plan.place(row);
+                      CATCH_REQUIRE(place.piece == piece);
+                      CATCH_REQUIRE(place.row == i);
+                    }
+                    done += got.rows;
+                    CATCH_REQUIRE(done <= rows);
+                  }
+                }
+              }
+              CATCH_REQUIRE(plan.steps_per_epoch() == step);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 CATCH_TEST_CASE("a bad image fails the batch with its place and reason", "[data]") {
   const std::set<int> bad = {3, 11, 17};
   const auto dataset = std::make_shared<const MemoryDataset>(21, bad);
   std::set<std::string> messages;
-  for (const int threads : {1, 2, 5}) {
-    const auto loader = make_thread_loader(dataset, make_views(), make_options(threads));
+  for (const auto& [threads, micro_batch] : {std::pair{1, 0}, {2, 0}, {5, 0}, {1, 3}, {4, 3}}) {
+    LoaderOptions options = make_options(threads);
+    options.micro_batch = micro_batch;
+    options.passes = 2;
+    const auto loader = make_thread_loader(dataset, make_views(), options);
     loader->start(0, 0);
     const auto first = error_of([&] { rest_of(*loader); });
     CATCH_REQUIRE(first);

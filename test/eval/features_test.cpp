@@ -35,6 +35,7 @@ class NumberedLoader : public Loader {
   NumberedLoader(const Dataset& dataset, std::vector<std::int64_t> bad)
       : dataset_(dataset), bad_(std::move(bad)) {}
   std::int64_t steps_per_epoch() const override { return (dataset_.size() + 3) / 4; }
+  std::int64_t parts(std::int64_t) const override { return 1; }
   void start(std::int64_t, std::int64_t step) override { step_ = step; }
   Batch next() override {
     Batch batch;

@@ -17,7 +17,8 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 ExitReport out_of_memory(const std::string& detail) {
   return {static_cast<int>(ErrorKind::device),
           "memory ran out: " + detail +
-              "; lower train.batch_size (clr pretrain --dry-run estimates the need)"};
+              "; lower train.batch_size or set train.micro_batch (clr pretrain --dry-run estimates "
+              "the need)"};
 }
 
 ExitReport bug(const std::string& detail) {

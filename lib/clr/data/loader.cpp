@@ -20,24 +20,17 @@
 #include "clr/core/error.h"
 #include "clr/data/batch_buffer.h"
 #include "clr/data/row_maker.h"
+#include "clr/data/stream_plan.h"
 
 namespace clr {
 namespace {
 
-/// A batch of the stream: which rows of which epoch.
-struct BatchPlan {
-  std::int64_t epoch = 0;
-  std::int64_t step = 0;
-  std::int64_t first = 0;  ///< position in the epoch's order
-  std::int64_t rows = 0;
-};
-
-/// A place in the ring of batches that are being made.
+/// A place in the ring of pieces that are being made.
 struct Slot {
   Slot(const Augmenter& augmenter, const LoaderOptions& options) : buffer(augmenter, options) {}
 
   BatchBuffer buffer;
-  BatchPlan plan;
+  Piece piece;
   std::atomic<std::int64_t> missing{0};  ///< rows that are not finished
 };
 
@@ -58,14 +51,16 @@ class BlockSignals {
 };
 
 LoaderOptions checked(const LoaderOptions& options) {
-  const auto at_least_one = [](const char* what, std::int64_t value) {
-    if (value >= 1) return;
+  const auto at_least = [](std::int64_t least, const char* what, std::int64_t value) {
+    if (value >= least) return;
     throw Error(ErrorKind::config,
-                fmt::format("loader: {}: expected 1 or more, got {}", what, value));
+                fmt::format("loader: {}: expected {} or more, got {}", what, least, value));
   };
-  at_least_one("batch_size", options.batch_size);
-  at_least_one("threads", options.threads);
-  at_least_one("prefetch", options.prefetch);
+  at_least(1, "batch_size", options.batch_size);
+  at_least(0, "micro_batch", options.micro_batch);
+  at_least(1, "passes", options.passes);
+  at_least(1, "threads", options.threads);
+  at_least(1, "prefetch", options.prefetch);
   return options;
 }
 
@@ -73,8 +68,9 @@ class ThreadLoader final : public Loader {
  public:
   ThreadLoader(std::shared_ptr<const Dataset> dataset,
                const std::shared_ptr<const Augmenter>& augmenter, const LoaderOptions& options)
-      : size_(dataset->size()),
-        options_(checked(options)),
+      : options_(checked(options)),
+        plan_(dataset->size(), options.batch_size, options.drop_last, options.micro_batch,
+              options.passes),
         augmenter_(augmenter),
         maker_(std::move(dataset), augmenter, options),
         pool_(options.pixel_type, options.pinned,
@@ -83,39 +79,32 @@ class ThreadLoader final : public Loader {
   }
   ~ThreadLoader() override { stop(); }
 
-  std::int64_t steps_per_epoch() const override {
-    const std::int64_t extra = options_.drop_last ? 0 : options_.batch_size - 1;
-    return (size_ + extra) / options_.batch_size;
-  }
-
+  std::int64_t steps_per_epoch() const override { return plan_.steps_per_epoch(); }
+  std::int64_t parts(std::int64_t step) const override { return plan_.parts(step); }
   void start(std::int64_t epoch, std::int64_t step) override;
   Batch next() override;
   Batch produce(std::int64_t epoch, std::int64_t step, std::int64_t first,
                 std::int64_t count) override;
 
  private:
-  std::int64_t rows_per_epoch() const {
-    return options_.drop_last ? steps_per_epoch() * options_.batch_size : size_;
+  Slot& slot(std::int64_t piece) {
+    return slots_[static_cast<std::size_t>(piece % static_cast<std::int64_t>(slots_.size()))];
   }
-  BatchPlan plan(std::int64_t epoch, std::int64_t step) const;
-  Slot& slot(std::int64_t batch) {
-    return slots_[static_cast<std::size_t>(batch % static_cast<std::int64_t>(slots_.size()))];
-  }
-  void open(std::int64_t batch);
+  void open(std::int64_t piece);
   void stop();
   void work();
-  bool wait_for(std::int64_t batch);
+  bool wait_for(std::int64_t piece);
 
-  std::int64_t size_;
   LoaderOptions options_;
+  StreamPlan plan_;
   std::shared_ptr<const Augmenter> augmenter_;
   RowMaker maker_;
   StoragePool pool_;
   std::deque<Slot> slots_;
 
-  // The stream. A batch's number counts steps over epochs.
-  std::int64_t end_ = 0;    ///< number of the batch after the last
-  std::int64_t taken_ = 0;  ///< number of the batch that next() gives
+  // The stream, in the plan's numbers.
+  std::int64_t end_ = 0;    ///< the piece after the last
+  std::int64_t taken_ = 0;  ///< the piece that next() gives
   std::exception_ptr failure_;
 
   // What the threads share.
@@ -123,15 +112,10 @@ class ThreadLoader final : public Loader {
   std::mutex mutex_;
   std::condition_variable opened_changed_;
   std::condition_variable finished_changed_;
-  std::atomic<std::int64_t> opened_{0};  ///< batches below this number may be begun
-  std::atomic<std::int64_t> ticket_{0};  ///< the next row to be made, counted over epochs
+  std::atomic<std::int64_t> opened_{0};  ///< pieces below this number may be begun
+  std::atomic<std::int64_t> ticket_{0};  ///< the next row to be made
   std::atomic<bool> stopping_{false};
 };
-
-BatchPlan ThreadLoader::plan(std::int64_t epoch, std::int64_t step) const {
-  const std::int64_t first = step * options_.batch_size;
-  return {epoch, step, first, std::min(options_.batch_size, size_ - first)};
-}
 
 void ThreadLoader::stop() {
   {
@@ -147,10 +131,10 @@ void ThreadLoader::start(std::int64_t epoch, std::int64_t step) {
   stop();
   stopping_ = false;
   failure_ = nullptr;
-  taken_ = epoch * steps_per_epoch() + step;
-  end_ = std::max(taken_, options_.epochs * steps_per_epoch());
+  taken_ = plan_.first_piece(epoch, step);
+  end_ = std::max(taken_, plan_.first_piece(options_.epochs, 0));
   if (taken_ == end_) return;
-  ticket_ = epoch * rows_per_epoch() + step * options_.batch_size;
+  ticket_ = plan_.first_row(epoch, step);
   for (std::int64_t i = taken_; i < std::min(end_, taken_ + options_.prefetch); ++i) open(i);
   const BlockSignals block;
   for (int i = 0; i < options_.threads; ++i) {
@@ -161,40 +145,41 @@ void ThreadLoader::start(std::int64_t epoch, std::int64_t step) {
   }
 }
 
-void ThreadLoader::open(std::int64_t batch) {
-  Slot& target = slot(batch);
-  target.plan = plan(batch / steps_per_epoch(), batch % steps_per_epoch());
-  target.buffer.reset(target.plan.rows, options_.batch_size, pool_);
-  target.missing = target.plan.rows;
+void ThreadLoader::open(std::int64_t piece) {
+  Slot& target = slot(piece);
+  target.piece = plan_.piece(piece);
+  const std::int64_t most = options_.micro_batch > 0
+                                ? std::min(options_.micro_batch, options_.batch_size)
+                                : options_.batch_size;
+  target.buffer.reset(target.piece.rows, most, pool_);
+  target.missing = target.piece.rows;
   {
     const std::lock_guard lock(mutex_);
-    opened_ = batch + 1;
+    opened_ = piece + 1;
   }
   opened_changed_.notify_all();
 }
 
 /// False when the loader stops instead.
-bool ThreadLoader::wait_for(std::int64_t batch) {
-  if (opened_ <= batch) {
+bool ThreadLoader::wait_for(std::int64_t piece) {
+  if (opened_ <= piece) {
     std::unique_lock lock(mutex_);
-    opened_changed_.wait(lock, [&] { return stopping_ || opened_ > batch; });
+    opened_changed_.wait(lock, [&] { return stopping_ || opened_ > piece; });
   }
   return !stopping_;
 }
 
 void ThreadLoader::work() {
-  const std::int64_t end = options_.epochs * rows_per_epoch();
+  const std::int64_t end = plan_.first_row(options_.epochs, 0);
   while (true) {
-    // Whoever holds a ticket holds its batch's slot too: it is not used again before the row is
+    // Whoever holds a ticket holds its piece's slot too: it is not used again before the row is
     // done.
     const std::int64_t ticket = ticket_.fetch_add(1);
     if (ticket >= end) return;
-    const std::int64_t epoch = ticket / rows_per_epoch();
-    const std::int64_t position = ticket % rows_per_epoch();
-    const std::int64_t batch = epoch * steps_per_epoch() + position / options_.batch_size;
-    if (!wait_for(batch)) return;
-    Slot& current = slot(batch);
-    maker_.make(epoch, position, current.buffer, position % options_.batch_size);
+    const auto [piece, row] = plan_.place(ticket);
+    if (!wait_for(piece)) return;
+    Slot& current = slot(piece);
+    maker_.make(current.piece.epoch, current.piece.first + row, current.buffer, row);
     if (current.missing.fetch_sub(1) == 1) {
       const std::lock_guard lock(mutex_);
       finished_changed_.notify_one();
@@ -212,7 +197,7 @@ Batch ThreadLoader::next() {
   }
   Batch batch;
   try {
-    batch = current.buffer.finish(current.plan.epoch, current.plan.step);
+    batch = current.buffer.finish(current.piece.epoch, current.piece.step);
   } catch (...) {
     failure_ = std::current_exception();
     stop();
@@ -226,7 +211,7 @@ Batch ThreadLoader::next() {
 Batch ThreadLoader::produce(std::int64_t epoch, std::int64_t step, std::int64_t first,
                             std::int64_t count) {
   if (step < 0 || step >= steps_per_epoch() || first < 0 || count < 0 ||
-      first + count > plan(epoch, step).rows) {
+      first + count > plan_.rows(step)) {
     throw std::out_of_range(
         fmt::format("loader: step {} has no rows [{}, {})", step, first, first + count));
   }

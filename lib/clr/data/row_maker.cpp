@@ -21,7 +21,7 @@ RowMaker::RowMaker(std::shared_ptr<const Dataset> dataset,
                    std::shared_ptr<const Augmenter> augmenter, const LoaderOptions& options)
     : dataset_(std::move(dataset)), augmenter_(std::move(augmenter)), options_(options) {
   // One pass reads each image once.
-  if (options_.data.cache == CacheMode::automatic && options_.epochs <= 1) return;
+  if (options_.data.cache == CacheMode::automatic && options_.epochs * options_.passes <= 1) return;
   const std::int64_t budget = cache_budget(*dataset_, options_.data);
   if (budget > 0) cache_ = std::make_unique<ImageCache>(dataset_->size(), budget);
 }

@@ -53,8 +53,10 @@ struct StepContext {
 
 /// What embed() gives and loss() takes. Everything that must carry a gradient back is in `z`.
 struct Embeddings {
-  std::vector<torch::Tensor>
-      z;  ///< an entry a view group or network, [V, N, D]; the method's own convention
+  /// An entry a view group or network, [V, N, D]; the method's own convention, but for N: an
+  /// image's row along dimension 1 depends on no other image (batch norm excepted), so that
+  /// train/gradient_cache.h may embed a batch in parts and join them there.
+  std::vector<torch::Tensor> z;
 };
 
 struct StepOutput {
@@ -85,12 +87,13 @@ class Method : public torch::nn::Module {
   /// norm's.
   virtual Embeddings embed(const Batch& batch) = 0;
 
-  /// The loss, in float32, outside autocast. Changes no state.
+  /// The loss, in float32, outside autocast. Changes no state. Of the batch it gets labels and
+  /// indices; groups is empty.
   virtual StepOutput loss(const Embeddings& embeddings, const Batch& batch,
                           const StepContext& context) = 0;
 
   /// Called after the optimiser's step; the only place where queues, banks, targets and centres
-  /// change.
+  /// change. The batch is loss()'s.
   virtual void after_step(const Embeddings&, const Batch&, const StepContext&) {}
 
   /// Parameters to be trained. Default: all, one group of norms and biases and one of the others.

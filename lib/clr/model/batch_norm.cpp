@@ -2,6 +2,8 @@
 #include "clr/model/batch_norm.h"
 
 #include <ATen/Context.h>
+#include <ATen/ops/_foreach_copy.h>
+#include <ATen/ops/_foreach_lerp.h>
 #include <ATen/ops/batch_norm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
@@ -11,6 +13,12 @@ namespace {
 
 constexpr double kEpsilon = 1e-5;
 constexpr double kMomentum = 0.1;
+
+std::vector<torch::Tensor> cloned(const std::vector<torch::Tensor>& tensors) {
+  std::vector<torch::Tensor> copies;
+  for (const auto& tensor : tensors) copies.push_back(tensor.clone());
+  return copies;
+}
 
 }  // namespace
 
@@ -32,6 +40,39 @@ torch::Tensor BatchNorm::forward(const torch::Tensor& x) {
   return at::batch_norm(x, weight, bias, running ? running_mean : torch::Tensor(),
                         running ? running_var : torch::Tensor(), is_training(), kMomentum, kEpsilon,
                         at::globalContext().userEnabledCuDNN());
+}
+
+PooledStatistics::PooledStatistics(const torch::nn::Module& module) {
+  for (const auto& part : module.modules()) {
+    const auto* norm = dynamic_cast<const BatchNorm*>(part.get());
+    if (norm == nullptr) continue;
+    buffers_.push_back(norm->running_mean);
+    buffers_.push_back(norm->running_var);
+    counts_.push_back(norm->num_batches_tracked);
+  }
+  before_ = cloned(buffers_);
+  mean_ = cloned(buffers_);
+  counts_before_ = cloned(counts_);
+  counts_after_ = cloned(counts_);
+}
+
+void PooledStatistics::take(std::int64_t weight) {
+  weight_ += weight;
+  if (buffers_.empty()) return;
+  const torch::NoGradGuard no_grad;
+  // The first time that is a copy; and where nothing changes, no rounding does either.
+  at::_foreach_lerp_(mean_, buffers_, static_cast<double>(weight) / static_cast<double>(weight_));
+  at::_foreach_copy_(counts_after_, counts_);
+  at::_foreach_copy_(buffers_, before_);
+  at::_foreach_copy_(counts_, counts_before_);
+}
+
+void PooledStatistics::finish() {
+  TORCH_CHECK(weight_ > 0, "pooled statistics: expected a pass before the end, got none");
+  if (buffers_.empty()) return;
+  const torch::NoGradGuard no_grad;
+  at::_foreach_copy_(buffers_, mean_);
+  at::_foreach_copy_(counts_, counts_after_);
 }
 
 }  // namespace clr

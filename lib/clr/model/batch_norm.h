@@ -5,6 +5,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace clr {
 
@@ -31,6 +32,31 @@ class BatchNorm : public torch::nn::Module {
 
  private:
   bool frozen_ = false;
+};
+
+/// Lets several forward passes count as one in the running statistics of a module's batch norms.
+///
+/// take() after each pass, finish() after the last: the running statistics are then the mean, by
+/// weight, of those that each pass alone would have left, and num_batches_tracked is what one pass
+/// alone would have left.
+class PooledStatistics {
+ public:
+  explicit PooledStatistics(const torch::nn::Module& module);
+
+  /// Notes what a pass left and puts back what was there before the first. weight > 0.
+  void take(std::int64_t weight);
+
+  /// Throws:  c10::Error without a take() before it.
+  void finish();
+
+ private:
+  std::vector<torch::Tensor> buffers_;  ///< running_mean, running_var of each batch norm
+  std::vector<torch::Tensor> before_;
+  std::vector<torch::Tensor> mean_;
+  std::vector<torch::Tensor> counts_;  ///< num_batches_tracked of each batch norm
+  std::vector<torch::Tensor> counts_before_;
+  std::vector<torch::Tensor> counts_after_;
+  std::int64_t weight_ = 0;  ///< of all passes so far
 };
 
 }  // namespace clr

@@ -1,42 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clr/train/memory_estimate.h"
 
-#include <c10/core/Allocator.h>
-#include <c10/util/ThreadLocalDebugInfo.h>
-
 #include <algorithm>
 
+#include "clr/core/allocation_meter.h"
 #include "clr/core/autocast.h"
 #include "clr/core/memory.h"
 #include "clr/train/trainer.h"
 
 namespace clr {
 namespace {
-
-/// Counts what LibTorch's allocators hand out on this thread, from its making on.
-class AllocationMeter : public c10::MemoryReportingInfoBase {
- public:
-  void reportMemoryUsage(void*, std::int64_t size, std::size_t, std::size_t, c10::Device) override {
-    present_ += size;
-    peak_ = std::max(peak_, present_);
-  }
-  bool memoryProfilingEnabled() const override { return true; }
-
-  double peak() const { return static_cast<double>(peak_); }
-
- private:
-  std::int64_t present_ = 0;
-  std::int64_t peak_ = 0;
-};
-
-/// Most bytes that were taken at one time while `work` ran, beyond what was held before.
-template <class Work>
-double peak_of(Work work) {
-  const auto meter = std::make_shared<AllocationMeter>();
-  const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, meter);
-  work();
-  return meter->peak();
-}
 
 std::int64_t count(const std::vector<torch::Tensor>& tensors) {
   std::int64_t total = 0;
@@ -72,7 +45,14 @@ class Estimator {
     });
   }
 
-  /// Peak of the loss of a whole batch, on random embeddings.
+  /// Images that pass through the networks at once.
+  std::int64_t images_at_once() const {
+    const TrainConfig& train = config_.train;
+    return train.micro_batch > 0 ? train.micro_batch : train.batch_size;
+  }
+
+  /// Peak of the loss of a whole batch, on random embeddings; with micro-batches these and their
+  /// gradient are kept beside it.
   double loss() {
     const std::int64_t images = config_.train.batch_size;
     Batch batch = random_batch(2);
@@ -84,10 +64,14 @@ class Estimator {
     }
     batch.labels = torch::zeros({images}, torch::kInt64).to(device_);
     batch.indices = torch::arange(images).to(device_);
-    return peak_of([&] { method_->loss(embeddings, batch, {}).loss.backward(); });
+    double kept = 0.0;
+    if (config_.train.micro_batch > 0) {
+      for (const auto& z : embeddings.z) kept += 2.0 * static_cast<double>(z.nbytes());
+    }
+    return kept + peak_of([&] { method_->loss(embeddings, batch, {}).loss.backward(); });
   }
 
-  /// Bytes of one batch of views as the loader makes it.
+  /// Bytes of the views that the loader gives at once.
   double batch_bytes() const {
     double values = 0;
     for (const auto& group : augmenter_.groups()) {
@@ -95,7 +79,7 @@ class Estimator {
           3.0 * group.size.width * group.size.height * static_cast<double>(group.views.size());
     }
     const double bytes = config_.train.precision == Precision::bfloat16 ? 2.0 : 4.0;
-    return values * bytes * static_cast<double>(config_.train.batch_size);
+    return values * bytes * static_cast<double>(images_at_once());
   }
 
  private:
@@ -128,14 +112,14 @@ class Estimator {
   std::shared_ptr<Method> method_;
 };
 
-/// Bytes that LibTorch's allocators need for the networks at a whole batch.
+/// Bytes that LibTorch's allocators need for the networks at `batch` images.
 double allocated_networks(Estimator& estimator, std::int64_t batch) {
   const double at_four = estimator.networks(4);
   const double at_eight = estimator.networks(8);
   return at_four + (at_eight - at_four) / 4 * static_cast<double>(batch - 4);
 }
 
-/// The resident set of this process with the networks at a whole batch: what the kernels take
+/// The resident set of this process with the networks at `batch` images: what the kernels take
 /// beside the allocators (their scratch is as large as some layers' activations) is in it.
 double resident_networks(Estimator& estimator, std::int64_t batch) {
   // Large enough for the resident set to grow by more than its noise.
@@ -169,11 +153,12 @@ MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Da
   const double loss_bytes = estimator.loss();
   if (device.is_cpu()) {
     constexpr double kPrefetchedBatches = 3;
-    estimate.peak_bytes = resident_networks(estimator, config.train.batch_size) + optimizer_bytes +
-                          loss_bytes + estimator.batch_bytes() * (kPrefetchedBatches + 1);
+    estimate.peak_bytes = resident_networks(estimator, estimator.images_at_once()) +
+                          optimizer_bytes + loss_bytes +
+                          estimator.batch_bytes() * (kPrefetchedBatches + 1);
     estimate.available_bytes = static_cast<double>(physical_memory());
   } else {
-    estimate.peak_bytes = allocated_networks(estimator, config.train.batch_size) +
+    estimate.peak_bytes = allocated_networks(estimator, estimator.images_at_once()) +
                           8.0 * parameters + optimizer_bytes + loss_bytes + estimator.batch_bytes();
     estimate.available_bytes = estimate.peak_bytes;
   }

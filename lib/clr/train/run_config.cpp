@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "clr/data/stream_plan.h"
+
 namespace clr {
 namespace {
 
@@ -16,13 +18,24 @@ void validate(const RunConfig& config, const Place& root) {
   if (config.augment.views.empty()) views.fail("expected at least one group of views, got none");
   // Building it checks chains, kernels and final sizes.
   Augmenter(config.augment, root / "augment");
-  validate_schedule(config.schedule, config.train, root);
+  validate_training(config.schedule, config.train, root);
 }
 
 }  // namespace
 
-void validate_schedule(const ScheduleConfig& schedule, const TrainConfig& train,
+void validate_training(const ScheduleConfig& schedule, const TrainConfig& train,
                        const Place& root) {
+  const Place micro_batch = root / "train" / "micro_batch";
+  if (train.micro_batch == 1 || train.micro_batch > train.batch_size) {
+    micro_batch.fail(fmt::format("expected 0 or an integer in [2, train.batch_size = {}], got {}",
+                                 train.batch_size, train.micro_batch));
+  }
+  if (train.batch_size / micro_batches(train.batch_size, train.micro_batch) < 2) {
+    micro_batch.fail(
+        fmt::format("expected at least 2 images in each part of a batch of {}, got {} and a last "
+                    "one of 1; make it larger",
+                    train.batch_size, train.micro_batch));
+  }
   const Place place = root / "schedule";
   if (schedule.warmup_epochs > static_cast<double>(train.epochs)) {
     (place / "warmup_epochs")

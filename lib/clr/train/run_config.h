@@ -47,7 +47,10 @@ struct TrainConfig {
     f("epochs", &TrainConfig::epochs, In{1, 1e6}, "passes over the data");
     f("batch_size", &TrainConfig::batch_size, In{2, 1 << 20},
       "images a step (each gives all its views)");
-    f("micro_batch", &TrainConfig::micro_batch, In{0, 0}, "0: the whole batch in one pass");
+    f("micro_batch", &TrainConfig::micro_batch, In{0, 1 << 20},
+      "most images that pass through the networks at once: activation memory for these instead of "
+      "the whole batch, the same loss and gradients but for batch norm, a second forward pass; 0 = "
+      "the whole batch");
     f("drop_last", &TrainConfig::drop_last, "leave out an epoch's last, smaller batch");
     f("view_forward", &TrainConfig::view_forward,
       "joint: all views in one forward, one set of batch-norm statistics; per_view: one forward "
@@ -105,9 +108,9 @@ struct RunConfig {
 /// Throws:  Error{config} with source and pointer.
 RunConfig read_run_config(const ConfigDocument& document);
 
-/// The rules that join `schedule` and `train`.
+/// The rules that join the fields of `schedule` and `train`.
 /// Throws:  Error{config} with source and pointer; `root` is the whole configuration.
-void validate_schedule(const ScheduleConfig& schedule, const TrainConfig& train, const Place& root);
+void validate_training(const ScheduleConfig& schedule, const TrainConfig& train, const Place& root);
 
 /// Whether a document describes a training run rather than an evaluation (which has a section that
 /// training runs lack, and neither `method` nor `projector`).

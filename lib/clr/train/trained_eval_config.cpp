@@ -26,7 +26,7 @@ Config read(const ConfigDocument& document) {
   if (config.optimizer.type.empty()) {
     (root / "optimizer").fail("expected an object with a \"type\", got none");
   }
-  validate_schedule(config.schedule, config.train, root);
+  validate_training(config.schedule, config.train, root);
   validate_eval_config(judging_config(config), root);
   if (!config.train_augment.views.empty()) {
     Augmenter(config.train_augment, root / "train_augment");

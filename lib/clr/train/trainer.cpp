@@ -17,7 +17,9 @@
 #include "clr/core/progress.h"
 #include "clr/core/stop.h"
 #include "clr/data/bad_images.h"
+#include "clr/data/stream_plan.h"
 #include "clr/io/file.h"
+#include "clr/train/gradient_cache.h"
 #include "clr/train/knn_monitor.h"
 #include "clr/train/metrics_log.h"
 #include "clr/train/run_folder.h"
@@ -171,21 +173,93 @@ class Trainer::Loop {
     checkpoint_step_ = state_.step;
   }
 
-  void train_step() {
+  /// What a step leaves beside gradients.
+  struct Computed {
+    Embeddings embeddings;
+    Batch batch;  ///< labels and indices; the views are gone
+    StepOutput output;
+    double waited = 0.0;  ///< seconds, for data
+  };
+
+  /// From the loader, on the CPU. Adds to `waited`.
+  Batch next_batch(double& waited) {
     const auto start = Clock::now();
     Batch batch = loader_->next();
-    const double waited = seconds_since(start);
+    waited += seconds_since(start);
     note_bad(batch.bad);
-    if (batch.size() < 2) {
-      throw Error(
-          ErrorKind::data,
-          fmt::format("epoch {}, step {}: expected at least 2 readable images in a batch, got {}",
-                      batch.epoch, batch.step, batch.size()));
-    }
+    return batch;
+  }
+
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw Error(ErrorKind::data,
+                fmt::format("epoch {}, step {}: {}", state_.epoch, state_.step_in_epoch, what));
+  }
+
+  void require_two(std::int64_t images, const char* where) const {
+    if (images >= 2) return;
+    refuse(fmt::format("expected at least 2 readable images in a {}, got {}", where, images));
+  }
+
+  void to_device(Batch& batch) const {
     for (auto& group : batch.groups) group = group.to(options_.device, /*non_blocking=*/true);
     batch.labels = batch.labels.to(options_.device, /*non_blocking=*/true);
     batch.indices = batch.indices.to(options_.device, /*non_blocking=*/true);
+  }
 
+  bool bfloat16() const { return config_.train.precision == Precision::bfloat16; }
+
+  Computed whole_batch(const StepContext& context) {
+    Computed result;
+    result.batch = next_batch(result.waited);
+    require_two(result.batch.size(), "batch");
+    to_device(result.batch);
+    {
+      const BFloat16Autocast autocast(options_.device.type(), bfloat16());
+      result.embeddings = method_->embed(result.batch);
+    }
+    // No loss may look at pixels: with micro-batches there are none any more.
+    result.batch.groups.clear();
+    result.output = method_->loss(result.embeddings, result.batch, context);
+    optimizer_->zero_grad();
+    result.output.loss.backward();
+    return result;
+  }
+
+  Computed in_micro_batches(const StepContext& context) {
+    Computed result;
+    GradientCache cache(*method_, options_.device, bfloat16());
+    const std::int64_t parts = loader_->parts(state_.step_in_epoch);
+    std::vector<torch::Tensor> shown;  // indices of each part's images
+    std::int64_t images = 0;
+    for (std::int64_t i = 0; i < parts; ++i) {
+      Batch part = next_batch(result.waited);
+      // Without any it is passed over; of one, batch norm can make nothing.
+      if (part.size() > 0) require_two(part.size(), "micro-batch");
+      images += part.size();
+      shown.push_back(part.indices);
+      to_device(part);
+      cache.embed(part);
+    }
+    require_two(images, "batch");
+    optimizer_->zero_grad();
+    result.output = cache.loss(context);
+    for (const torch::Tensor& indices : shown) {
+      Batch part = next_batch(result.waited);
+      if (!torch::equal(part.indices, indices)) {
+        refuse(
+            "expected the images of the first pass again, got others: one could be read only "
+            "once; look at the disk");
+      }
+      to_device(part);
+      cache.backward(part);
+    }
+    result.embeddings = cache.embeddings();
+    result.batch = cache.batch();
+    return result;
+  }
+
+  void train_step() {
+    const auto start = Clock::now();
     const StepContext context{state_.step, state_.epoch, total_steps_,
                               static_cast<std::uint64_t>(config_.train.seed)};
     const double rate =
@@ -193,18 +267,12 @@ class Trainer::Loop {
     const bool log_row = (state_.step + 1) % config_.train.log_every_steps == 0;
 
     method_->before_step(context);
-    Embeddings embeddings;
-    {
-      const BFloat16Autocast autocast(options_.device.type(),
-                                      config_.train.precision == Precision::bfloat16);
-      embeddings = method_->embed(batch);
-    }
-    StepOutput output = method_->loss(embeddings, batch, context);
-    optimizer_->zero_grad();
-    output.loss.backward();
+    Computed computed =
+        config_.train.micro_batch > 0 ? in_micro_batches(context) : whole_batch(context);
+    StepOutput& output = computed.output;
     const torch::Tensor gradient_norm = limit_gradient();
     optimizer_->step(rate, base_rate_);
-    method_->after_step(embeddings, batch, context);
+    method_->after_step(computed.embeddings, computed.batch, context);
 
     output.metrics.insert(output.metrics.begin(), {"loss", output.loss.detach()});
     output.metrics.emplace_back("gradient_norm", gradient_norm);
@@ -219,7 +287,7 @@ class Trainer::Loop {
 
     ++state_.step;
     ++state_.step_in_epoch;
-    const Throughput step{batch.size(), seconds_since(start), waited};
+    const Throughput step{computed.batch.size(), seconds_since(start), computed.waited};
     since_row_.add(step);
     this_epoch_.add(step);
     overall_.add(step);
@@ -431,6 +499,8 @@ LoaderOptions training_loader_options(const RunConfig& config, const torch::Devi
   LoaderOptions options;
   options.seed = static_cast<std::uint64_t>(config.train.seed);
   options.batch_size = config.train.batch_size;
+  options.micro_batch = config.train.micro_batch;
+  options.passes = config.train.micro_batch > 0 ? 2 : 1;
   options.drop_last = config.train.drop_last;
   options.shuffle = true;
   options.epochs = config.train.epochs;
@@ -455,6 +525,14 @@ std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size)
                 fmt::format("/train/batch_size: expected at most the data set's {} images with "
                             "train.drop_last, got {}; lower it",
                             dataset_size, batch));
+  }
+  const std::int64_t last = config.train.drop_last ? 0 : dataset_size % batch;
+  if (last >= 2 && last / micro_batches(last, config.train.micro_batch) < 2) {
+    throw Error(ErrorKind::config,
+                fmt::format("/train/micro_batch: expected at least 2 images in each part of an "
+                            "epoch's last batch of {}, got {} and a last one of 1; make it larger "
+                            "or set train.drop_last",
+                            last, config.train.micro_batch));
   }
   return steps;
 }
