@@ -6,9 +6,11 @@
 namespace clr::kernels {
 namespace {
 
-// Registers are spent freely: few threads, each with a large part of a tile.
+// Registers are spent freely: few threads, each with a large part of a tile. How many is said by each
+// kernel and not left to the compiler: what it may use it fills, and then keeps a few numbers of each
+// round in memory (test/structure/kernel_spills.sh).
 template <class Kernel>
-__global__ void __launch_bounds__(Kernel::kThreads, 1)
+__global__ void __maxnreg__(Kernel::kRegisters)
     entry(const __grid_constant__ typename Kernel::Arguments arguments) {
   Kernel::run(arguments);
 }

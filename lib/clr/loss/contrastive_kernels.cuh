@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "clr/loss/contrastive_tiles.cuh"
 
@@ -42,6 +43,7 @@ CLR_DEVICE std::int64_t global_thread() {
 /// float32 rows to an Operand, zeros around them.
 struct Prepare {
   static constexpr int kThreads = 256;
+  static constexpr int kRegisters = 128;
   static constexpr int kChunk = 8;
   struct Arguments {
     const float* rows;
@@ -118,23 +120,24 @@ CLR_DEVICE void multiply_plane(float (&result)[kM][kN][4], simt::Address rows, i
                                int first_row, simt::Address columns, int columns_low,
                                int first_column) {
   const int lane = simt::thread() % kWarp;
-  const simt::Address a_start =
-      (rows + row_start(first_row + a_row(lane))) ^ chunk_bits(a_chunk(lane));
-  const simt::Address b_start =
-      (columns + row_start(first_column + b_row(lane))) ^ chunk_bits(b_chunk(lane));
-  CLR_UNROLL
+  const int a_start = row_start(first_row + a_row(lane)) ^ chunk_bits(a_chunk(lane));
+  const int b_start = row_start(first_column + b_row(lane)) ^ chunk_bits(b_chunk(lane));
+  // Of wide products, four steps at once would want more registers than there are.
+  CLR_UNROLL_BY(kM == 2 ? 2 : 4)
   for (int k = 0; k < kPlane / 16; ++k) {
     std::uint32_t high[kM][4];
     std::uint32_t low[kExact ? kM : 1][4];
+    const simt::Address a_at = rows + (a_start ^ chunk_bits(2 * k));
+    const simt::Address b_at = columns + (b_start ^ chunk_bits(2 * k));
     CLR_UNROLL
     for (int m = 0; m < kM; ++m) {
-      const simt::Address at = (a_start + 16 * m * 128) ^ chunk_bits(2 * k);
+      const simt::Address at = a_at + 16 * m * 128;
       simt::load_matrices(high[m], at);
       if constexpr (kExact) simt::load_matrices(low[m], at + rows_low);
     }
     CLR_UNROLL
     for (int n = 0; n < kN; n += 2) {
-      const simt::Address at = (b_start + 8 * n * 128) ^ chunk_bits(2 * k);
+      const simt::Address at = b_at + 8 * n * 128;
       std::uint32_t b[4];
       simt::load_matrices(b, at);
       CLR_UNROLL
@@ -194,14 +197,14 @@ template <int kM, int kN, bool kExact>
 CLR_DEVICE void add_weighted_plane(float (&result)[kM][8][4],
                                    const Weights<kM, kN, kExact>& weights, simt::Address rows,
                                    int rows_low) {
-  const simt::Address start = rows + row_start(simt::thread() % kWarp);
+  const int start = row_start(simt::thread() % kWarp);
   CLR_UNROLL
   for (int n = 0; n < 8; ++n) {
     float sum[kM][4] = {};
     CLR_UNROLL
     for (int k = 0; k < kN / 4; ++k) {
       // Of 32 rows the eight columns n: two operands of 16 x 8.
-      const simt::Address at = (start + 32 * k * 128) ^ chunk_bits(n);
+      const simt::Address at = rows + (start ^ chunk_bits(n)) + 32 * k * 128;
       std::uint32_t b[4];
       simt::load_matrices_transposed(b, at);
       CLR_UNROLL
@@ -277,6 +280,7 @@ CLR_DEVICE void leave_out(float (&exponents)[kM][kN][4], const Rules& rules, con
 template <bool kExact, bool kRuled>
 struct ForwardTiles {
   static constexpr int kThreads = kernels::kThreads;
+  static constexpr int kRegisters = 240;
   static constexpr int kPlaneBytes = kTile * kPlane * 2;
   static constexpr int kOperandBytes = kPlaneBytes * (kExact ? 2 : 1);
   static constexpr int kStageBytes = 2 * kOperandBytes;
@@ -468,6 +472,7 @@ struct ForwardTiles {
 /// Adds up the slots, and says if a sum cannot be trusted.
 struct Finalize {
   static constexpr int kThreads = 128;
+  static constexpr int kRegisters = 128;
   struct Arguments {
     const float* partials;  ///< [slots, padded count]
     std::int64_t slots, count, column_count;
@@ -532,6 +537,7 @@ struct SmallTile {
 template <bool kExact, bool kRuled>
 struct ForwardOnline {
   static constexpr int kThreads = kernels::kThreads;
+  static constexpr int kRegisters = 240;
   static constexpr int kRows = SmallTile<kExact>::kRows;
   struct Arguments {
     Operand rows, columns;
@@ -612,6 +618,7 @@ struct SlopeWeights {
 /// Largest slope of each block's share, and whether a log-sum asks for the online form.
 struct Largest {
   static constexpr int kThreads = 256;
+  static constexpr int kRegisters = 128;
   static constexpr int kMostBlocks = 128;
   struct Arguments {
     const double* slopes[2];
@@ -664,6 +671,7 @@ struct Largest {
 /// Slopes and log-sums to SlopeWeights, zeros beyond their ends.
 struct Weigh {
   static constexpr int kThreads = Largest::kThreads;
+  static constexpr int kRegisters = 128;
   struct Arguments {
     Largest::Arguments of;
     std::int64_t blocks;  ///< of Largest
@@ -730,12 +738,19 @@ struct BackwardRows {
   static constexpr int kHalves = kExact ? 2 : 1;
   static constexpr int kRowPlane = kRows * kPlane * 2;
   static constexpr int kColumnPlane = kColumns * kPlane * 2;
-  static constexpr int kRowBytes = kPlanes * kRowPlane * kHalves + kRows * 4;
+  // Weights of two rows are kept in registers; there are none left for four.
+  static constexpr bool kKeepWeights = kM == 1;
+  static constexpr int kRowBytes = kPlanes * kRowPlane * kHalves + (kKeepWeights ? 0 : kRows * 4);
   static constexpr int kColumnBytes = kPlanes * kColumnPlane * kHalves;
   static constexpr int kStageBytes = kColumnBytes + kColumns * 4;
   // Two stages where they leave room for a second block, or on a small GPU for the first.
   static constexpr int kStages = kRowBytes + 2 * kStageBytes <= 100 * 1024 ? 2 : 1;
   static constexpr std::int64_t kSharedBytes = kRowBytes + kStages * kStageBytes;
+  // Tried out: what the compiler may use it fills, and in some of these overfills.
+  static constexpr int kRegisters = kExact && kPlanes == 2    ? 176
+                                    : kExact && kPlanes == 4  ? 208
+                                    : kM == 2 && kPlanes == 2 ? 240
+                                                              : 255;
   using Arguments = BackwardArguments;
 
   CLR_DEVICE static void run(const Arguments& a) {
@@ -766,7 +781,13 @@ struct BackwardRows {
     for (int p = 0; p < kPlanes; ++p) {
       load_planes<kRows, kExact>(own + p * kRowPlane, kPlanes * kRowPlane, a.rows, row, p);
     }
-    if (thread < kRows / 4) {
+    float kept[2] = {};
+    if constexpr (kKeepWeights) {
+      CLR_UNROLL
+      for (int h = 0; h < 2; ++h) {
+        kept[h] = a.row_weights.first[row + warp_row + fragment_row(lane, 2 * h)];
+      }
+    } else if (thread < kRows / 4) {
       simt::copy_async(own + kRowBytes - kRows * 4 + thread * 16,
                        a.row_weights.first + row + thread * 4);
     }
@@ -799,8 +820,8 @@ struct BackwardRows {
       for (int m = 0; m < kM; ++m) {
         CLR_UNROLL
         for (int h = 0; h < 2; ++h) {
-          // Read again for each tile: there are no registers left to keep them in.
-          const float row_weight = row_weights[warp_row + 16 * m + fragment_row(lane, 2 * h)];
+          const float row_weight =
+              kKeepWeights ? kept[h] : row_weights[warp_row + 16 * m + fragment_row(lane, 2 * h)];
           CLR_UNROLL
           for (int n = 0; n < kN; ++n) {
             CLR_UNROLL
@@ -847,10 +868,16 @@ struct BackwardRows {
   }
 };
 
+/// That for a width, with the most rows whose registers suffice.
+template <int kPlanes, bool kExact, bool kRuled>
+using RowsOfPlanes = BackwardRows<!kExact && (kPlanes == 1 || (kPlanes == 2 && !kRuled)) ? 2 : 1,
+                                  kPlanes, kExact, kRuled>;
+
 /// Gradients of 64 rows, 128 numbers of their width: for any width, and with kOnline any temperature.
 template <bool kExact, bool kOnline, bool kRuled>
 struct BackwardChunks {
   static constexpr int kThreads = kernels::kThreads;
+  static constexpr int kRegisters = 240;
   static constexpr int kRows = SmallTile<kExact>::kRows;
   static constexpr int kPlanes = 2;
   static constexpr int kPlaneBytes = SmallTile<kExact>::kPlaneBytes;
@@ -941,6 +968,7 @@ struct BackwardChunks {
 /// Adds up the parts in their order and takes back all factors.
 struct Finish {
   static constexpr int kThreads = 256;
+  static constexpr int kRegisters = 128;
   struct Arguments {
     const float* partials;
     std::int64_t parts, padded_rows, stride, count, width, column_count;
@@ -1113,7 +1141,7 @@ class Passes {
   void backward_as(const KernelGradients& gradients) {
     const bool symmetric = problem_.symmetric;
     const double* const column_slope = symmetric ? nullptr : gradients.column_slope;
-    prepare_both(rows_fit<kExact>() ? kIfNeeded : kAlways);
+    prepare_both(rows_fit<kExact, kRuled>() ? kIfNeeded : kAlways);
     Largest::Arguments largest{{gradients.row_slope, column_slope},
                                {gradients.row_sums, gradients.column_sums},
                                {problem_.row_count, symmetric ? 0 : problem_.column_count},
@@ -1156,25 +1184,39 @@ class Passes {
   }
 
   std::int64_t parts(std::int64_t rows, std::int64_t columns) const {
-    const std::int64_t block = !exact_ && stride_ <= 128 ? 128 : 64;
+    const std::int64_t block = !exact_ && stride_ <= (ruled_ ? 64 : 128) ? 128 : 64;
     return column_parts(divide_up(rows, block), divide_up(columns, 64), device_.processors);
   }
 
-  /// Whether the kernel with resident rows can run: a smaller GPU may lack the shared memory.
-  template <bool kExact>
-  bool rows_fit() const {
-    switch (stride_) {
-      case 64:
-        return BackwardRows < kExact ? 1 : 2, 1, kExact,
-               true > ::kSharedBytes <= device_.shared_bytes;
-      case 128:
-        return BackwardRows < kExact ? 1 : 2, 2, kExact,
-               true > ::kSharedBytes <= device_.shared_bytes;
-      case 256:
-        return BackwardRows<1, 4, kExact, true>::kSharedBytes <= device_.shared_bytes;
-      default:
-        return true;  // BackwardChunks does it
+  /// Calls `work` with the type of the kernel with resident rows. False where there is none, but
+  /// BackwardChunks: for other widths, and for exact wide operands with ids or a limit, where registers
+  /// would not suffice.
+  template <bool kExact, bool kRuled, class Work>
+  bool with_rows_kernel(Work work) const {
+    if (stride_ == 64) {
+      work(std::type_identity<RowsOfPlanes<1, kExact, kRuled>>{});
+      return true;
     }
+    if constexpr (!(kExact && kRuled)) {
+      if (stride_ == 128) {
+        work(std::type_identity<RowsOfPlanes<2, kExact, kRuled>>{});
+        return true;
+      }
+      if (stride_ == 256) {
+        work(std::type_identity<RowsOfPlanes<4, kExact, kRuled>>{});
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /// Whether that kernel can run: a smaller GPU may lack the shared memory.
+  template <bool kExact, bool kRuled>
+  bool rows_fit() const {
+    bool fit = true;
+    with_rows_kernel<kExact, kRuled>(
+        [&](auto kernel) { fit = decltype(kernel)::type::kSharedBytes <= device_.shared_bytes; });
+    return fit;
   }
 
   template <bool kExact, bool kRuled>
@@ -1198,21 +1240,14 @@ class Passes {
                                       partials,
                                       padded(count)};
     const Grid chunks{divide_up(count, 64), divide_up(stride_, 2 * kPlane), parts};
-    if (rows_fit<kExact>()) {
-      constexpr int kM = kExact ? 1 : 2;
-      switch (stride_) {
-        case 64:
-          run_rows<BackwardRows<kM, 1, kExact, kRuled>>(count, parts, arguments);
-          break;
-        case 128:
-          run_rows<BackwardRows<kM, 2, kExact, kRuled>>(count, parts, arguments);
-          break;
-        case 256:
-          run_rows<BackwardRows<1, 4, kExact, kRuled>>(count, parts, arguments);
-          break;
-        default:
-          run<BackwardChunks<kExact, false, kRuled>>(
-              chunks, BackwardChunks<kExact, false, kRuled>::kSharedBytes, arguments);
+    if (rows_fit<kExact, kRuled>()) {
+      const bool by_rows = with_rows_kernel<kExact, kRuled>([&](auto kernel) {
+        using Kernel = typename decltype(kernel)::type;
+        run<Kernel>({divide_up(count, Kernel::kRows), 1, parts}, Kernel::kSharedBytes, arguments);
+      });
+      if (!by_rows) {
+        run<BackwardChunks<kExact, false, kRuled>>(
+            chunks, BackwardChunks<kExact, false, kRuled>::kSharedBytes, arguments);
       }
     }
     run<BackwardChunks<kExact, true, kRuled>>(
@@ -1220,11 +1255,6 @@ class Passes {
     run<Finish>({divide_up(count * problem_.width, Finish::kThreads)}, 0,
                 {partials, parts, padded(count), stride_, count, problem_.width,
                  problem_.column_count, problem_.inverse_temperature, scale, result});
-  }
-
-  template <class Kernel>
-  void run_rows(std::int64_t count, std::int64_t parts, const BackwardArguments& arguments) {
-    run<Kernel>({divide_up(count, Kernel::kRows), 1, parts}, Kernel::kSharedBytes, arguments);
   }
 
   const KernelProblem& problem_;

@@ -74,8 +74,8 @@ CLR_HOST_DEVICE std::int64_t column_parts(std::int64_t row_blocks, std::int64_t 
 
 /// Where halves 8 * chunk to 8 * chunk + 7 of a row of a plane are, in bytes from the plane's start:
 /// row_start(row) ^ chunk_bits(chunk). Chunks are permuted from row to row, so that eight lanes that read
-/// the same chunk of eight rows hit different banks. The starts of planes are multiples of 128, so that
-/// the second part can also come last, to a whole address.
+/// the same chunk of eight rows hit different banks. Rows a multiple of 8 apart are permuted alike: what
+/// lies between them can be added to an address as it is, even by the load instruction itself.
 CLR_HOST_DEVICE int row_start(int row) { return row * 128 + (row & 7) * 16; }
 CLR_HOST_DEVICE int chunk_bits(int chunk) { return chunk * 16; }
 
