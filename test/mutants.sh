@@ -182,6 +182,48 @@ mutant "both ways: one way counts twice" info_nce.cpp 's/forth \+ back/forth + f
 mutant "the queue gets a gradient" info_nce.cpp 's/queue\.detach\(\)/queue/'
 mutant "SupCon counts the row among its positives" supcon.cpp 's/ - rows\.z\)\)\.sum\(/)).sum(/'
 
+# CUDA's kernels, under the emulator.
+readonly kernels=contrastive_kernels.cuh tiles=contrastive_tiles.cuh
+mutant "kernels: a tile's column sums are dropped" $kernels \
+  's/= a\.symmetric \? step\.row != step\.column : a\.column_sums/= false/'
+mutant "kernels: a group on the diagonal loses its columns' sums" $kernels 's/diagonal \? row_totals : column_totals/column_totals/'
+mutant "kernels: a stage is loaded anew while it is read" $kernels \
+  '/The stage is loaded anew in the next round, the scratch/{n;d}'
+mutant "kernels: columns are loaded anew while they are read" $kernels '/The stage is loaded anew in the next round\.$/{n;d}'
+mutant "kernels: factors are loaded anew while they are read" $kernels '/The factors are loaded anew/{n;d}'
+mutant "kernels: reads before its copies have come" $kernels 's/wait_for_copies<1>/wait_for_copies<2>/'
+mutant "kernels: lanes exchange in the wrong order" $kernels 's/halve<4>\(columns, lane, 8\)/halve<4>(columns, lane, 4)/'
+mutant "kernels: rows' low halves are dropped" $kernels \
+  's/multiply\(result\[m\]\[n\], low\[m\]/multiply(result[m][n + 1], low[m]/'
+mutant "kernels: weights' low halves are dropped" $kernels 's/weights\.low\[m\]\[2 \* k\], b\[0\]/weights.low[m][2 * k], b[0] * 0/'
+mutant "kernels: the second factor is not transposed" $kernels 's/load_matrices_transposed\(b, at\)/load_matrices(b, at)/'
+mutant "kernels: the other side's weight is dropped" $kernels 's/\(row_weight \+ weights\[/(0 * row_weight + weights[/'
+mutant "kernels: a lost sum goes unnoticed" $kernels 's/if \(lost\(scales, sum\)\)/if (false)/'
+mutant "kernels: the backward pass does not notice a lost sum" $kernels 's/if \(scales\.shift > 0 \&\& lost/if (false \&\& lost/'
+mutant "kernels: the running maximum's old sum is not scaled" $kernels 's/simt::exp2\(largest\[h\] - reference\)/1.0F/'
+mutant "kernels: only one part of the columns counts" $kernels 's/part < a\.parts/part < 1/'
+mutant "kernels: gradients are set, not added to" $kernels 's/a\.gradient\[index\] \+=/a.gradient[index] =/'
+mutant "kernels: the limit is not one of exponents" $kernels '/rules\.cosine_limit\) \* scales\.kappa/{n;s/kOperand \* kOperand/1.0/}'
+mutant "kernels: ids of a swapped problem are those of the other" $kernels \
+  's/ids_leave_out\(rules, swapped \? j : i, swapped \? i : j\)/ids_leave_out(rules, i, j)/'
+mutant "kernels: a lane's columns are the wrong way round" $tiles 's/\* 2 \+ \(r \& 1\)/* 2 + 1 - (r \& 1)/'
+mutant "kernels: a row's chunks are not permuted" $tiles 's/row \* 128 \+ \(row \& 7\) \* 16/row * 128/'
+mutant "kernels: the mask is off by one" $tiles 's/result\.self = global - to_other/result.self = global - to_other + 1/'
+mutant "kernels: no mask on the diagonal" $tiles 's/if \(rules\.rows_among_columns\) result\.self/if (false) result.self/'
+mutant "kernels: the positive stays in the sum" $tiles 's/ \|\| other == pair//'
+mutant "kernels: the wrong partner in the second half" $tiles \
+  's/global \+ half : global - half\)/global + half : global - half + 1)/'
+mutant "kernels: columns past the last one count" $tiles 's/other >= end/other > end/'
+mutant "kernels: tiles do not ask for the second half's partners" $tiles 's/meet\(global - half, rows/meet(global + half, rows/'
+mutant "kernels: interleaved partners at a tile's edge are not asked for" $tiles \
+  's/meet\(global - 1, rows \+ 2/meet(global, rows/'
+mutant "kernels: a rank's row offset is forgotten" $tiles 's/swapped \? i : i \+ rules\.row_offset/i/'
+mutant "kernels: the ids' rule is inverted" $tiles 's/same == \(rules/same != (rules/'
+mutant "kernels: the shift is all of 1 / temperature" $tiles \
+  's/scales\.shift = over > 0 \? static_cast<float>\(over\)/scales.shift = over > 0 ? static_cast<float>(scales.kappa)/; s/scales\.smallest = over > 0 .*/scales.smallest = 0.0;/'
+mutant "kernels: weights in fp16 without their scale" $tiles 's/kSlopeExponent = 14/kSlopeExponent = -10/'
+mutant "kernels: pairs of groups are counted through wrongly" $tiles 's/\(next \+ 1\) \/ 2 <= index/(next + 1) \/ 2 < index/'
+
 # --- what came of them -----------------------------------------------------------------------
 
 [ "$list" = yes ] && exit 0

@@ -483,6 +483,25 @@ CATCH_TEST_CASE("kernels: the same bytes in whatever order warps run", "[loss]")
   CATCH_CHECK(check(test, kLarge, kExact, 1) == exact);
 }
 
+CATCH_TEST_CASE("kernels: gradients are added to", "[loss]") {
+  Case test = two_views(10, 5);
+  const Sums sums = kernel_sums(test, kLarge);
+  const std::vector<double> slopes(10, 0.1);
+  std::vector<float> gradient(test.rows.size(), 0.0F);
+  KernelGradients gradients;
+  gradients.row_sums = sums.rows.data();
+  gradients.row_slope = slopes.data();
+  gradients.row_gradient = gradient.data();
+  const KernelProblem problem = test.problem();
+  const auto run = [&] {
+    with_workspace(problem, kLarge, 0, [&](auto& passes) { passes.backward(gradients); });
+    return gradient;
+  };
+  const std::vector<float> once = run();
+  const std::vector<float> twice = run();
+  for (std::size_t i = 0; i < once.size(); ++i) CATCH_CHECK(twice[i] == 2 * once[i]);
+}
+
 CATCH_TEST_CASE("kernels: groups of tiles", "[loss]") {
   // The schedule alone.
   for (const std::int64_t rows : {1, 128, 129, 8192, 8193, 65536, 1 << 18, 1 << 24}) {
