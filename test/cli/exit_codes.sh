@@ -59,7 +59,6 @@ config_fault 'c.json: /augment/views: expected 2 views of one size for simclr, g
 config_fault 'c.json: /train/precision' "{$base, \"train\": {\"precision\": \"float16\"}}"
 config_fault 'c.json: /train/micro_batch: expected 0 or an integer in [2, train.batch_size = 8], got 9' "{$base, \"train\": {\"micro_batch\": 9}}"
 config_fault '/train/micro_batch: expected at least 2 images in each part of a batch of 7' "{$base, \"train\": {\"batch_size\": 7, \"micro_batch\": 2}}"
-config_fault "c.json: /train/micro_batch: expected at least 2 images in each part of an epoch's last batch of 3" "{$base, \"train\": {\"micro_batch\": 2, \"batch_size\": 7, \"drop_last\": false}}"
 config_fault '/schedule/warmup_epochs' "{$base, \"schedule\": {\"warmup_epochs\": 100}}"
 config_fault 'c.json: /train/batch_size: expected at most' "{$base, \"train\": {\"batch_size\": 4096}}"
 config_fault 'c.json: /extends: no such file' '{"extends": "nowhere.json"}'

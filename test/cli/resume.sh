@@ -70,7 +70,7 @@ while [ "$(cat broken_micro/metrics.jsonl 2>/dev/null | wc -l)" -lt 11 ] && kill
 kill -TERM "$pid"
 wait "$pid"
 check "stopped in micro-batches" test $? -eq 75
-check "goes on in micro-batches" run broken_micro 3 --resume
+check "goes on in micro-batches" run broken_micro 3 --resume --set train.micro_batch=6
 check "model in micro-batches" cmp "whole_micro/checkpoints/$last/model.safetensors" "broken_micro/checkpoints/$last/model.safetensors"
 check "state in micro-batches" cmp "whole_micro/checkpoints/$last/state.safetensors" "broken_micro/checkpoints/$last/state.safetensors"
 check "micro-batches change batch norm" test -n "$(cmp "whole/checkpoints/$last/model.safetensors" "whole_micro/checkpoints/$last/model.safetensors")"
