@@ -175,7 +175,8 @@ CATCH_TEST_CASE("a tracer is told the shapes that come", "[loss]") {
     return Stack{z,           inverse, other.defined() ? torch::IValue(other) : none,
                  none,        none,    pairing,
                  false,       0,       column_sums,
-                 "leave_out", none,    "auto"};
+                 "leave_out", none,    "auto",
+                 false};
   };
   for (Stack described : {problem({}, "none", false), problem({}, "halves", false),
                           problem(columns, "none", true), problem(columns, "same_index", true)}) {

@@ -89,11 +89,15 @@ std::tuple<Tensor, Tensor> forward_meta(const Tensor& x0, const OptionalTensor& 
 }
 
 /// Gradients of x0, the first rows, and x1; of no elements where they are not wanted.
-std::tuple<Tensor, Tensor> backward(const Tensor& gradient, const Tensor& z, const Tensor& norms,
-                                    std::int64_t n0, torch::ScalarType type, bool wants_x0,
-                                    bool wants_x1) {
+std::tuple<Tensor, Tensor> backward(const Tensor& gradient, const Tensor& all_rows,
+                                    const Tensor& all_norms, std::int64_t n0,
+                                    torch::ScalarType type, bool wants_x0, bool wants_x1) {
+  const Tensor z = all_rows.contiguous();
+  const Tensor norms = all_norms.contiguous();
   TORCH_CHECK(z.dim() == 2 && gradient.sizes() == z.sizes() && norms.dim() == 2 &&
-                  norms.size(0) == z.size(0) && norms.size(1) == 1 && n0 >= 0 && n0 <= z.size(0),
+                  norms.size(0) == z.size(0) && norms.size(1) == 1 && n0 >= 0 && n0 <= z.size(0) &&
+                  gradient.scalar_type() == z.scalar_type() &&
+                  norms.scalar_type() == z.scalar_type(),
               "unit_rows_backward: expected what unit_rows gave, got a gradient ", gradient.sizes(),
               ", rows ", z.sizes(), ", norms ", norms.sizes());
   const auto part = [&](bool wanted, std::int64_t start, std::int64_t rows) {
