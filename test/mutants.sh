@@ -46,10 +46,10 @@ compile() { cmake --build "$build" --parallel "$(nproc)" --target clr_loss_tests
 run_tests() {
   local status=0
   # Threads that wait without spinning: others may be building.
-  OMP_WAIT_POLICY=passive timeout "$seconds" "$build/clr_loss_tests" --abort >"$work/log" 2>&1 || status=$?
+  OMP_WAIT_POLICY=passive timeout -k 10 "$seconds" "$build/clr_loss_tests" --abort >"$work/log" 2>&1 || status=$?
   case $status in
     0) return 0 ;;
-    124) echo "(took more than $seconds s)" ;;
+    124 | 137) echo "(took more than $seconds s)" ;;
     *) awk '/^-----/ { if (seen++) exit; next } seen { print; exit }' "$work/log" | grep . || echo "(status $status)" ;;
   esac
   return 1

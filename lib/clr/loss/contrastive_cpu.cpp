@@ -160,8 +160,8 @@ class Rounds {
         symmetric_(symmetric),
         triangular_(symmetric_ && row_count_ > kWholeRows),
         row_tile_(symmetric_ && !triangular_ ? panel_size(row_count_, threads)
-                                             : tile_size(row_count_, threads)),
-        column_tile_(!symmetric_   ? tile_size(column_count_, threads)
+                                             : tile_size(row_count_, share(threads))),
+        column_tile_(!symmetric_   ? tile_size(column_count_, share(threads))
                      : triangular_ ? row_tile_
                                    : column_count_),
         row_tiles_((row_count_ + row_tile_ - 1) / row_tile_),
@@ -219,9 +219,12 @@ class Rounds {
   }
 
  private:
-  /// In equal parts, of an even number for each thread: a round of pairs then occupies them all.
-  static std::int64_t tile_size(std::int64_t count, std::int64_t threads) {
-    const std::int64_t step = 2 * threads;
+  /// So many tiles keep all threads busy in a round: of a symmetric problem each takes two of them, one
+  /// of rows and one of columns.
+  std::int64_t share(std::int64_t threads) const { return symmetric_ ? 2 * threads : threads; }
+
+  /// In equal parts, a multiple of `step` of them.
+  static std::int64_t tile_size(std::int64_t count, std::int64_t step) {
     const std::int64_t tiles = ((count + kLargestTile - 1) / kLargestTile + step - 1) / step * step;
     return std::max(kSmallestTile, padded((count + tiles - 1) / tiles));
   }
