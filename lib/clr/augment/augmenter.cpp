@@ -9,8 +9,8 @@
 #include <string>
 #include <utility>
 
-#include "clr/core/multiversion.h"
 #include "clr/augment/pixel_math.h"
+#include "clr/core/multiversion.h"
 
 namespace clr {
 namespace {

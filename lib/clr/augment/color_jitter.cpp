@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "clr/augment/augmentation.h"
-#include "clr/core/multiversion.h"
 #include "clr/augment/pixel_math.h"
+#include "clr/core/multiversion.h"
 
 namespace clr {
 namespace {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "clr/augment/augmentation.h"
-#include "clr/core/multiversion.h"
 #include "clr/augment/pixel_math.h"
+#include "clr/core/multiversion.h"
 
 namespace clr {
 namespace {

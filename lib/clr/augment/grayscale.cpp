@@ -2,8 +2,8 @@
 #include <cstddef>
 
 #include "clr/augment/augmentation.h"
-#include "clr/core/multiversion.h"
 #include "clr/augment/pixel_math.h"
+#include "clr/core/multiversion.h"
 
 namespace clr {
 namespace {
@@ -40,9 +40,7 @@ class Grayscale : public Augmentation {
     return parameters;
   }
 
-  Json describe(const OpParameters&) const override {
-    return Json::object();
-  }
+  Json describe(const OpParameters&) const override { return Json::object(); }
 
   void apply(const OpParameters&, Planes& planes) const override {
     to_gray(planes.plane(0), planes.plane(1), planes.plane(2), planes.plane_size());

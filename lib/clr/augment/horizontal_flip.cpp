@@ -37,9 +37,7 @@ class HorizontalFlip : public Augmentation {
     return parameters;
   }
 
-  Json describe(const OpParameters&) const override {
-    return Json::object();
-  }
+  Json describe(const OpParameters&) const override { return Json::object(); }
 
   void apply(const OpParameters&, Planes& planes) const override {
     mirror_rows(planes.values.data(), std::ptrdiff_t{3} * planes.height, planes.width);

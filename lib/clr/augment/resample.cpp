@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "clr/core/multiversion.h"
 #include "clr/augment/pixel_math.h"
+#include "clr/core/multiversion.h"
 
 namespace clr {
 namespace {

@@ -24,7 +24,7 @@ struct ProbeConfig {
   std::int64_t max_iterations = 1000;
 
   static void fields(auto&& f) {
-    f("protocol", &ProbeConfig::protocol, 
+    f("protocol", &ProbeConfig::protocol,
       "lbfgs: logistic regression on cached features; sgd: SimCLR's, gradient descent on augmented "
       "images");
     f("l2", &ProbeConfig::l2, AtLeast{0},
