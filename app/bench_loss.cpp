@@ -44,8 +44,8 @@ torch::ScalarType type_of(const std::string& name) {
   return name == "bfloat16" ? torch::kBFloat16 : torch::kFloat32;
 }
 
-/// The loss as one writes it in PyTorch: the whole matrix, and cross-entropy, in float32 but for what
-/// autocast rounds.
+/// The loss as one writes it in PyTorch: the whole matrix, and cross-entropy, in float32 but for
+/// what autocast rounds.
 Tensor eager_nt_xent(const Tensor& z0, const Tensor& z1, double temperature) {
   const std::int64_t n = z0.size(0);
   const auto on_device = torch::dtype(torch::kInt64).device(z0.device());
@@ -63,7 +63,8 @@ bool eager_fits(std::int64_t n, const torch::Device& device) {
   return !device.is_cpu() || 5 * 4 * m * m < 0.8 * static_cast<double>(physical_memory());
 }
 
-/// How far a gradient may be from float64's: float32's rounding, and that of the type it is returned in.
+/// How far a gradient may be from float64's: float32's rounding, and that of the type it is
+/// returned in.
 double largest_error(torch::ScalarType type) {
   if (type == torch::kBFloat16) return 1e-2;
   return type == torch::kFloat16 ? 1e-3 : 1e-4;

@@ -15,8 +15,8 @@ namespace clr {
 /// NT-Xent as Python programs compute it: test/peers/bench_loss.py in the peers' Python.
 class LossPeers {
  public:
-  /// Finds both: the script in the source tree that holds this program or the working folder, Python as
-  /// test/peers/find_python.sh does.
+  /// Finds both: the script in the source tree that holds this program or the working folder,
+  /// Python as test/peers/find_python.sh does.
   /// Throws:  Error{usage} where one of them is missing.
   LossPeers();
 

@@ -175,7 +175,7 @@ mutant "streaming: the shift is 1 / temperature" contrastive_streaming.cpp \
   's/tile_logits\.logsumexp\(([01])\)/((tile_logits - problem.inverse_temperature).exp().sum(\1).log() + problem.inverse_temperature)/'
 mutant "loss as a difference of logarithms" nt_xent.cpp \
   's/at::softplus\(negatives - pairs, 1, kSoftplusLinear\)/at::logaddexp(negatives, pairs) - pairs/'
-mutant "softplus is linear from 20 on" nt_xent.cpp 's/kSoftplusLinear = 40/kSoftplusLinear = 20/'
+mutant "softplus is linear from 20 on" op.h 's/kSoftplusLinear = 40/kSoftplusLinear = 20/'
 mutant "DCLW's weights get a gradient" nt_xent.cpp 's/sums\.pairs\.detach\(\)/sums.pairs/'
 mutant "hard negatives: beta counts twice" nt_xent.cpp 's/inverse \* \(1 \+ beta\)/inverse * (1 + 2 * beta)/'
 mutant "both ways: one way counts twice" info_nce.cpp 's/forth \+ back/forth + forth/'

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The fused losses on a GPU against the streaming form in float64 on the CPU. scripts/gpu_check.sh has
-// many more sizes; what can be told without a GPU is in test/loss/contrastive_kernels_test.cpp.
+// The fused losses on a GPU against the streaming form in float64 on the CPU. scripts/gpu_check.sh
+// has many more sizes; what can be told without a GPU is in test/loss/contrastive_kernels_test.cpp.
 #include <torch/types.h>
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA kernels' own source, run thread by thread on the host (support/simt_emulator.h), against whole
-// matrices in float64. What only a GPU can show is in test/device.
+// The CUDA kernels' own source, run thread by thread on the host (support/simt_emulator.h), against
+// whole matrices in float64. What only a GPU can show is in test/device.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>

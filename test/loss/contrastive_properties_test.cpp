@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Shapes, values, temperatures and symmetries of the losses over tiles, against a float64 form that
-// shares no code with them (reference/contrastive_reference.h), closed forms and central differences.
-// Mistakes that must show here: a tile's edge that is off by one, whole rows or pairs of tiles that are
-// added up twice or not at all, a partner in the wrong half, a temperature past the shift's limit, a
-// row of no length, a row that is not a number.
+// shares no code with them (reference/contrastive_reference.h), closed forms and central
+// differences. Mistakes that must show here: a tile's edge that is off by one, whole rows or pairs
+// of tiles that are added up twice or not at all, a partner in the wrong half, a temperature past
+// the shift's limit, a row of no length, a row that is not a number.
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 

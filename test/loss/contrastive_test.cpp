@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The losses over tiles against the same losses over whole matrices in float64, whose gradients are
-// autograd's. Mistakes that must show here: a tile's column sums or their gradients left out, a mask
-// off by one or missing at a tile's edge, a pair in its own denominator, a shift or a scale that
-// underflows, a gradient that reaches what must not get one.
+// autograd's. Mistakes that must show here: a tile's column sums or their gradients left out, a
+// mask off by one or missing at a tile's edge, a pair in its own denominator, a shift or a scale
+// that underflows, a gradient that reaches what must not get one.
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The losses through LibTorch's dispatcher, as a program calls them that has only their names. Mistakes
-// that must show here: an op that is missing or changes its arguments' meaning, a kernel missing for a
-// device or for autograd, a shape promised to a tracer that is not the result's, an output that is an
-// input, products rounded by autocast, a back end that is not the one asked for.
+// The losses through LibTorch's dispatcher, as a program calls them that has only their names.
+// Mistakes that must show here: an op that is missing or changes its arguments' meaning, a kernel
+// missing for a device or for autograd, a shape promised to a tracer that is not the result's, an
+// output that is an input, products rounded by autocast, a back end that is not the one asked for.
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>

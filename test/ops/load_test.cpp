@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// libclr_ops.so in a program that has LibTorch and nothing of clr's. Mistakes that must show here: a
-// symbol that only clr's own programs have, an op that is not in the library, threads that do not work
-// in it.
+// libclr_ops.so in a program that has LibTorch and nothing of clr's. Mistakes that must show here:
+// a symbol that only clr's own programs have, an op that is not in the library, threads that do not
+// work in it.
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <dlfcn.h>
 #include <torch/csrc/autograd/autograd.h>

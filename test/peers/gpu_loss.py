@@ -35,10 +35,12 @@ def exact_loss(x, temperature, weights=None):
 
 
 def evaluate(loss, x):
-    x = x.detach().clone().requires_grad_()
+    x = x.detach().requires_grad_()
     value = loss(x)
-    value.backward()
-    return value.detach().double(), x.grad.double()
+    # A mean over many rows has gradients that float16 does not hold; as with a gradient scaler.
+    scale = 2.0 ** (x.shape[0].bit_length() - 1)
+    gradient = torch.autograd.grad(value * scale, x)[0]
+    return value.detach().double(), gradient.double() / scale
 
 
 def distance(a, b):
@@ -78,6 +80,9 @@ class Checks:
             self(what, torch.isfinite(gradient).all().item())
             return
         off = abs(loss - expected).item() / max(abs(expected.item()), 1e-30)
+        if x.shape[1] == 1:  # rows are 1 or -1, and no gradient is along the circle
+            self(what, off <= 1e-5 and gradient.abs().max() <= 1e-5, f"loss off by {off:.1e}")
+            return
         error = distance(gradient, exact)
         self(what, off <= max(bound, 1e-5) and error <= bound, f"loss off by {off:.1e}, gradient by {error:.1e}")
 
@@ -100,7 +105,8 @@ def check_shapes(check):
         "transposed": random_rows(96, 256).T,
         "offset": random_rows(257, 97)[1:, 1:],
         "strided": random_rows(512, 96)[::2],
-        "expanded": random_rows(1, 96).expand(256, 96) + 0 * x,
+        # Rows of one storage, each three times.
+        "expanded": random_rows(86, 96)[:, None].expand(86, 3, 96).flatten(0, 1)[:256],
     }
     for name, view in views.items():
         check.close(f"a {name} view", view, 0.2, BOUND[torch.float32])
@@ -398,13 +404,15 @@ def bench(path):
             measure(m, d, product, lines, summary)
             print("\n".join(lines[-len(ROWS) :]), flush=True)
         lines.append("")
+        with open(path, "w") as file:
+            file.write("\n".join(lines))
     lines += ["## Aims (fp16, D = 128)", ""]
     for m, most in ((8192, 170.0), (32768, 2800.0)):
         got = summary.get((m, 128, "clr fused", "fp16"))
         if got is None:
             continue
         best = {k: min((v for (mm, dd, n, p), v in summary.items() if (mm, dd, n) == (m, 128, k) and p not in EXACT), default=None) for k in ("eager", "compiled")}
-        graph = summary.get((m, 128, "clr fused, graph", "fp16"))
+        graph = summary.get((m, 128, "clr fused, graph", "fp16"), float("nan"))
         ratios = ", ".join(f"{v / got:.1f}x of {k}" if v else f"{k} did not run" for k, v in best.items())
         lines.append(f"- M = {m}: {got:.0f} µs (in a graph {graph:.0f} µs), aim {most:.0f} µs; {ratios}; aims 5x and 2x")
     with open(path, "w") as file:

@@ -15,12 +15,12 @@ struct ExactNtXent {
   double temperature_slope = 0.0;  ///< by the temperature; 0 of a sample
 };
 
-/// rows [2N, D], of any floating-point type, not normalised, in pairs as `pairing` says. The loss is
-/// the sum of `weights` [2N] times the anchors' losses, or their mean.
+/// rows [2N, D], of any floating-point type, not normalised, in pairs as `pairing` says. The loss
+/// is the sum of `weights` [2N] times the anchors' losses, or their mean.
 ///
-/// In the form loss_i = log1p(Rneg_i / Epos_i), q_i = Rneg_i / R_i, and with logarithms of all sums: no
-/// difference of nearly equal numbers and no overflow, at any temperature. `sample` int64 [S]: the rows
-/// whose gradient is wanted, if not all.
+/// In the form loss_i = log1p(Rneg_i / Epos_i), q_i = Rneg_i / R_i, and with logarithms of all
+/// sums: no difference of nearly equal numbers and no overflow, at any temperature. `sample` int64
+/// [S]: the rows whose gradient is wanted, if not all.
 ExactNtXent exact_nt_xent(const torch::Tensor& rows, double temperature,
                           Pairing pairing = Pairing::halves, const torch::Tensor& weights = {},
                           const torch::Tensor& sample = {});

@@ -277,7 +277,8 @@ class Block {
     }
   }
 
-  /// PTX ISA, mma.m16n8k16 with .f16 operands. The sum is rounded towards zero, as tensor cores' are.
+  /// PTX ISA, mma.m16n8k16 with .f16 operands. The sum is rounded towards zero, as tensor cores'
+  /// are.
   static void multiply(Warp& warp) {
     std::array<std::array<float, 16>, 16> a{};
     std::array<std::array<float, 8>, 16> b{};

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs kernels that are written with clr/loss/simt.cuh on the host: every thread of a block is a fiber,
-// warp-wide instructions wait for their 32 lanes, barriers for the block. What hardware leaves open is
-// chosen against the kernel: copies arrive as late as they may, shared memory begins as NaNs, warps run
-// in an order drawn from a seed. Reading or overwriting shared memory that an instruction of another
-// thread may still be filling or reading is an error.
+// Runs kernels that are written with clr/loss/simt.cuh on the host: every thread of a block is a
+// fiber, warp-wide instructions wait for their 32 lanes, barriers for the block. What hardware
+// leaves open is chosen against the kernel: copies arrive as late as they may, shared memory begins
+// as NaNs, warps run in an order drawn from a seed. Reading or overwriting shared memory that an
+// instruction of another thread may still be filling or reading is an error.
 #pragma once
 
 #include <cstdint>

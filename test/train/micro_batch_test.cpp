@@ -171,8 +171,8 @@ CATCH_TEST_CASE("a run in micro-batches starts with the loss of the run without"
   Json cut = changes;
   cut["train"]["micro_batch"] = 24;
   const Outcome parts = train(configured(cut), dataset);
-  // All of the batch are negatives still (with half of them it would be log 2 less). Batch norm sees
-  // half of it: near, not equal.
+  // All of the batch are negatives still (with half of them it would be log 2 less). Batch norm
+  // sees half of it: near, not equal.
   CATCH_CHECK(parts.rows.at(0).loss == Approx(whole.rows.at(0).loss).epsilon(0.02));
   CATCH_CHECK(parts.rows.at(0).loss != whole.rows.at(0).loss);
   CATCH_CHECK(parts.result.images_per_s > 0);

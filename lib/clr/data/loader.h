@@ -31,7 +31,8 @@ struct LoaderOptions {
 ///
 /// Batches are addressable: the bytes of (epoch, step, first row, count) depend on seed, data set
 /// and configuration alone, not on threads, prefetching, micro-batches, passes or where the stream
-/// was started. One thread may use it. Without shuffling all epochs are alike: their views are drawn as in epoch 0.
+/// was started. One thread may use it. Without shuffling all epochs are alike: their views are
+/// drawn as in epoch 0.
 class Loader {
  public:
   virtual ~Loader() = default;
@@ -49,13 +50,14 @@ class Loader {
   virtual void start(std::int64_t epoch, std::int64_t step) = 0;
 
   /// The next batch, or the next part of one: all parts in the order of their rows, and with
-  /// options.passes all of them again. One without groups after the last. Rethrows a worker's error, of the lowest
-  /// row that has one: Error{data} "PATH: reason" with data.on_error = fail. The stream ends there.
+  /// options.passes all of them again. One without groups after the last. Rethrows a worker's
+  /// error, of the lowest row that has one: Error{data} "PATH: reason" with data.on_error = fail.
+  /// The stream ends there.
   ///
   /// batch.bad lists the images that were asked for and could not be read, in the order of their
-  /// rows, anew in each pass. skip: the batch is smaller by them; with all rows bad its groups are there with N = 0.
-  /// replace: indices and labels are those of the image really shown; its views are drawn at the
-  /// bad one's address.
+  /// rows, anew in each pass. skip: the batch is smaller by them; with all rows bad its groups are
+  /// there with N = 0. replace: indices and labels are those of the image really shown; its views
+  /// are drawn at the bad one's address.
   virtual Batch next() = 0;
 
   /// Rows [first, first + count) of a batch, made on the calling thread, equal to next()'s to the
@@ -67,7 +69,8 @@ class Loader {
 
 /// A loader with a pool of CPU threads that write straight into the batch.
 ///
-/// Memory:  options.prefetch batches (or parts) and those that the caller holds, and what data.cache keeps.
+/// Memory:  options.prefetch batches (or parts) and those that the caller holds, and what
+///          data.cache keeps.
 /// Groups of
 ///          a batch that nobody holds any more are used again.
 /// Throws:  Error{config} for a batch size, passes, threads or prefetch below 1, or a negative

@@ -126,8 +126,8 @@ void check_temperature(const TileProblem& tiles) {
   }
 }
 
-/// How many numbers log_sums is to keep for the backward pass: see log_sums_cpu. Not where the sizes
-/// are symbols, as in a graph that is traced for all of them.
+/// How many numbers log_sums is to keep for the backward pass: see log_sums_cpu. Not where the
+/// sizes are symbols, as in a graph that is traced for all of them.
 std::int64_t to_keep(const ContrastiveProblem& problem) {
   const Tensor& rows = problem.rows;
   const Tensor& columns = problem.columns;
@@ -321,8 +321,8 @@ std::tuple<Tensor, Tensor, Tensor> backward_meta(const ContrastiveProblem& probl
                             : at::empty({0}, row_sums.options())};
 }
 
-/// An op's kernel made of a function of a problem: the op's first arguments describe the problem, the
-/// others are the function's own.
+/// An op's kernel made of a function of a problem: the op's first arguments describe the problem,
+/// the others are the function's own.
 template <auto function>
 struct ProblemKernel;
 template <typename Result, typename... More, Result (*function)(const ContrastiveProblem&, More...)>

@@ -40,7 +40,8 @@ struct ContrastiveProblem {
   IdRule id_rule = IdRule::leave_out;
   double cosine_limit = std::numeric_limits<double>::infinity();
   LossBackend backend = LossBackend::automatic;
-  /// The rows come from a network that computes in half precision: CUDA's kernels may multiply halves.
+  /// The rows come from a network that computes in half precision: CUDA's kernels may multiply
+  /// halves.
   bool half_precision = false;
 };
 
@@ -63,19 +64,21 @@ torch::Tensor unit_rows(const torch::Tensor& x0, const torch::Tensor& x1 = {});
 /// Whether embeddings come in 16 bits: ContrastiveProblem::half_precision.
 bool is_half_precision(const torch::Tensor& x);
 
-/// 1 / temperature as ContrastiveProblem takes it. A number must be above 0 and finite (Error{config});
-/// a tensor of one element keeps its graph and is not looked at, as that would wait for the device:
-/// log_sums does so on a CPU.
+/// 1 / temperature as ContrastiveProblem takes it. A number must be above 0 and finite
+/// (Error{config}); a tensor of one element keeps its graph and is not looked at, as that would
+/// wait for the device: log_sums does so on a CPU.
 torch::Tensor inverse_temperature(double temperature, torch::Device device);
 torch::Tensor inverse_temperature(const torch::Tensor& temperature, torch::Device device);
 
 /// The sums, tile by tile: no M x C matrix is stored, forward or backward.
 ///
 /// Units:   nats.
-/// Memory:  O(M + C) and a tile (CPU: 1 MB) beside the result; backward also the gradients, M * D and
-///          C * D.
-/// Errors:  c10::Error for shapes, types, devices that do not fit; no double backward. Error{device}
-///          for LossBackend::fused on a device that has no kernels, or where they cannot be loaded.
+/// Memory:  O(M + C) and a tile (CPU: 1 MB a thread) beside the result; backward also the
+///          gradients, M * D and C * D. On a CPU a graph keeps up to 12 MB of exponentials of a
+///          small problem.
+/// Errors:  c10::Error for shapes, types, devices that do not fit; no double backward.
+///          Error{device} for LossBackend::fused on a device that has no kernels, or where they
+///          cannot be loaded.
 /// Op:      clr::log_sums, on whose tensors everything here works: with a graph, traced, compiled.
 /// Source:  docs/kernels.md.
 LogSums log_sums(const ContrastiveProblem& problem);

@@ -47,7 +47,8 @@ struct TileProblem {
 
 /// What a back end computes. Each has both functions; all fill tensors that the caller made.
 ///
-/// log_sums:   row_sums float64 [M], and column_sums float64 [C] where asked for: natural logarithms
+/// log_sums:   row_sums float64 [M], and column_sums float64 [C] where asked for: natural
+/// logarithms
 ///             of the sums of exp(cosine / temperature); -inf where nothing is left to add.
 /// gradients:  given the gradients of those (column ones undefined where there are none), adds to
 ///             row_gradient [M, D] and, if it is defined, to column_gradient [C, D].
@@ -61,8 +62,9 @@ void gradients_streaming(const TileProblem& problem, const torch::Tensor& row_su
                          const torch::Tensor& column_slope, torch::Tensor& row_gradient,
                          torch::Tensor& column_gradient);
 
-/// CPU: float32 and temperatures whose exponentials need no shift. `kept`, float32, of kept_on_cpu()
-/// elements or none, takes the cosines of few tiles, so that gradients_cpu need not compute them again.
+/// CPU: float32 and temperatures whose exponentials need no shift. `kept`, float32, of
+/// kept_on_cpu() elements or none, takes the cosines of few tiles, so that gradients_cpu need not
+/// compute them again.
 bool cpu_tiles_fit(const TileProblem& problem);
 std::int64_t kept_on_cpu(std::int64_t rows, std::int64_t columns, bool symmetric);
 void log_sums_cpu(const TileProblem& problem, torch::Tensor& row_sums, torch::Tensor& column_sums,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums tile by tile on the CPU in float32. A tile of cosines is one matrix product; one pass over it,
-// while it is in the cache, takes exponentials and adds them up (forward) or makes them the weights of
-// two more products (backward). Without a shift: see cpu_tiles_fit.
+// Sums tile by tile on the CPU in float32. A tile of cosines is one matrix product; one pass over
+// it, while it is in the cache, takes exponentials and adds them up (forward) or makes them the
+// weights of two more products (backward). Without a shift: see cpu_tiles_fit.
 #include <ATen/Parallel.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/empty.h>
@@ -29,8 +29,8 @@ using torch::Tensor;
 
 constexpr std::int64_t kLargestTile = 512;  // its cosines, 1 MB, stay in a core's cache
 constexpr std::int64_t kSmallestTile = 64;
-// Up to here a batch is worked on in whole rows: twice the exponentials and a third more products than
-// by pairs of tiles, but large products, and no round waits for another.
+// Up to here a batch is worked on in whole rows: twice the exponentials and a third more products
+// than by pairs of tiles, but large products, and no round waits for another.
 constexpr std::int64_t kWholeRows = 512;
 constexpr std::int64_t kLargestPanel = 256;
 constexpr std::int64_t kChunk = 64;  // rows that are added up in float before they join a double
@@ -49,8 +49,8 @@ using Integers = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::in
 CLR_INLINE void load(Floats& v, const float* from) { std::memcpy(&v, from, sizeof(v)); }
 CLR_INLINE void store(float* to, const Floats& v) { std::memcpy(to, &v, sizeof(v)); }
 
-/// v = 2^v for |v| < 126, to 2 units in the last place; 0 for v < -126; NaN stays. The polynomial is
-/// the one of degree 6 whose largest relative error over [-1/2, 1/2] is least (2e-9).
+/// v = 2^v for |v| < 126, to 2 units in the last place; 0 for v < -126; NaN stays. The polynomial
+/// is the one of degree 6 whose largest relative error over [-1/2, 1/2] is least (2e-9).
 CLR_INLINE void exp2_lanes(Floats& v) {
   constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: its last bit counts ones
   const Floats rounded = v + kRound;
@@ -148,8 +148,8 @@ struct Tile {
 
 /// The tiles in rounds. No two tiles of a round share rows or columns (of a symmetric problem: nor
 /// the rows of one with the columns of another), so that a round's tiles are worked on at the same
-/// time, each adding to what it alone owns, and what every row gets comes in the order of the rounds
-/// however many threads there are.
+/// time, each adding to what it alone owns, and what every row gets comes in the order of the
+/// rounds however many threads there are.
 class Rounds {
  public:
   /// Tiles for so many threads; other numbers of threads can work on them too.
@@ -219,8 +219,8 @@ class Rounds {
   }
 
  private:
-  /// So many tiles keep all threads busy in a round: of a symmetric problem each takes two of them, one
-  /// of rows and one of columns.
+  /// So many tiles keep all threads busy in a round: of a symmetric problem each takes two of them,
+  /// one of rows and one of columns.
   std::int64_t share(std::int64_t threads) const { return symmetric_ ? 2 * threads : threads; }
 
   /// In equal parts, a multiple of `step` of them.
@@ -312,8 +312,8 @@ bool cpu_tiles_fit(const TileProblem& problem) {
              120;
 }
 
-/// The tiles, and at the end for how many threads they were made: those of another time or thread may
-/// be others. 0: nothing is kept.
+/// The tiles, and at the end for how many threads they were made: those of another time or thread
+/// may be others. 0: nothing is kept.
 std::int64_t kept_on_cpu(std::int64_t rows, std::int64_t columns, bool symmetric) {
   const Rounds rounds(rows, columns, symmetric);
   return rounds.elements() * 4 <= kKeptBytes ? rounds.elements() + 1 : 0;
@@ -360,8 +360,8 @@ void gradients_cpu(const TileProblem& problem, const Tensor& kept, const Tensor&
                    const Tensor& column_sums, const Tensor& row_slope, const Tensor& column_slope,
                    Tensor& row_gradient, Tensor& column_gradient) {
   const double scale = scale_of(problem);
-  // slope / sum, times a power of two that brings the largest slope near 1: see cpu_tiles_fit. A sum
-  // of nothing has no terms to weigh.
+  // slope / sum, times a power of two that brings the largest slope near 1: see cpu_tiles_fit. A
+  // sum of nothing has no terms to weigh.
   double largest = row_slope.abs().max().item<double>();
   if (column_slope.defined()) {
     largest = std::max(largest, column_slope.abs().max().item<double>());
@@ -385,8 +385,9 @@ void gradients_cpu(const TileProblem& problem, const Tensor& kept, const Tensor&
   const std::vector<float>& column_weights = problem.symmetric ? row_weights : own_column_weights;
 
   const float* kept_tiles = kept.numel() > 0 ? kept.const_data_ptr<float>() : nullptr;
-  const auto kept_threads =
-      kept_tiles == nullptr ? 0 : static_cast<std::int64_t>(kept_tiles[kept.numel() - 1]);
+  const float noted = kept_tiles == nullptr ? 0.0F : kept_tiles[kept.numel() - 1];
+  TORCH_CHECK(noted >= 0 && noted < 1e6F, "log_sums_backward: `kept` is not what log_sums gave");
+  const auto kept_threads = static_cast<std::int64_t>(noted);
   if (kept_threads == 0) kept_tiles = nullptr;
   const Rounds rounds(problem.rows.size(0), problem.columns.size(0), problem.symmetric,
                       kept_tiles == nullptr ? at::get_num_threads() : kept_threads);

@@ -28,8 +28,9 @@ struct Kernels {
   decltype(&clr_contrastive_backward) backward;
 };
 
-/// libclr_cuda.so: loaded already, or beside the program or library that this code is part of.
+/// libclr_cuda.so: loaded already, or beside the library that this code is part of.
 void* load_library() {
+  if (dlsym(RTLD_DEFAULT, "clr_contrastive_device") != nullptr) return RTLD_DEFAULT;
   Dl_info self{};
   dladdr(reinterpret_cast<void*>(&load_library), &self);
   std::error_code ignored;

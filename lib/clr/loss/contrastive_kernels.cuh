@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Contrastive log-sums and their gradients on tensor cores, tile by tile (docs/kernels.md).
 //
-// Each kernel is a struct: its arguments, its number of threads, and run(), which is what one thread
-// does. `forward` and `backward` at the end launch them in order through whatever can launch: a GPU, or
-// the emulator of the tests.
+// Each kernel is a struct: its arguments, its number of threads, and run(), which is what one
+// thread does. `forward` and `backward` at the end launch them in order through whatever can
+// launch: a GPU, or the emulator of the tests.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,8 @@ constexpr float kLargestFloat = std::numeric_limits<float>::max();
 constexpr int kWarps = 4;
 constexpr int kThreads = kWarps * kWarp;  // of all kernels with tiles
 
-/// Rows as a matrix product takes them: halves, and what rounding to halves left over as halves again.
+/// Rows as a matrix product takes them: halves, and what rounding to halves left over as halves
+/// again.
 struct Operand {
   const std::uint16_t* high;
   std::int64_t low;     ///< from a high half to its low half
@@ -114,7 +115,8 @@ CLR_DEVICE void load_planes(simt::Address to, int low, const Operand& from, std:
 
 /// result [16 kM, 8 kN] += rows times columns transposed, over the 64 numbers of a plane.
 ///
-/// Shared:  `rows` and `columns` are planes; low halves lie `rows_low` and `columns_low` bytes further.
+/// Shared:  `rows` and `columns` are planes; low halves lie `rows_low` and `columns_low` bytes
+///          further.
 template <int kM, int kN, bool kExact>
 CLR_DEVICE void multiply_plane(float (&result)[kM][kN][4], simt::Address rows, int rows_low,
                                int first_row, simt::Address columns, int columns_low,
@@ -167,8 +169,8 @@ struct Weights {
   std::uint32_t high[kM][kN / 2][4];
   std::uint32_t low[kExact ? kM : 1][kN / 2][4];
 
-  /// From a result of multiply_plane: a lane's numbers of two neighbouring 16 x 8 results are those it
-  /// gives as a 16 x 16 operand.
+  /// From a result of multiply_plane: a lane's numbers of two neighbouring 16 x 8 results are those
+  /// it gives as a 16 x 16 operand.
   CLR_DEVICE void take(const float (&from)[kM][kN][4]) {
     CLR_UNROLL
     for (int m = 0; m < kM; ++m) {
@@ -191,8 +193,8 @@ struct Weights {
 
 /// result [16 kM, 64] += weights [16 kM, 8 kN] times the 8 kN rows of a plane.
 ///
-/// Each tile's products are summed by themselves before they join the result: tensor cores round their
-/// sums towards zero, which would pull a long one away from the truth.
+/// Each tile's products are summed by themselves before they join the result: tensor cores round
+/// their sums towards zero, which would pull a long one away from the truth.
 template <int kM, int kN, bool kExact>
 CLR_DEVICE void add_weighted_plane(float (&result)[kM][8][4],
                                    const Weights<kM, kN, kExact>& weights, simt::Address rows,
@@ -233,8 +235,8 @@ CLR_DEVICE void add_weighted_plane(float (&result)[kM][8][4],
   }
 }
 
-/// Makes exponents of a warp's [16 kM, 8 kN] tile -inf where a column is left out of a row's sum. kRuled: there
-/// are ids or a limit. `swapped`: the kernel's rows are the problem's columns.
+/// Makes exponents of a warp's [16 kM, 8 kN] tile -inf where a column is left out of a row's sum.
+/// kRuled: there are ids or a limit. `swapped`: the kernel's rows are the problem's columns.
 template <bool kRuled, int kM, int kN>
 CLR_DEVICE void leave_out(float (&exponents)[kM][kN][4], const Rules& rules, const Scales& scales,
                           bool swapped, int row, int column) {
@@ -275,8 +277,9 @@ CLR_DEVICE void leave_out(float (&exponents)[kM][kN][4], const Rules& rules, con
 
 // --- forward -----------------------------------------------------------------------------------
 
-/// Sums of exponentials over groups of 128 x 128 tiles. Of a symmetric problem the groups on and above the
-/// diagonal: each tile serves its rows and its columns. Each group writes its sums to a slot of its own.
+/// Sums of exponentials over groups of 128 x 128 tiles. Of a symmetric problem the groups on and
+/// above the diagonal: each tile serves its rows and its columns. Each group writes its sums to a
+/// slot of its own.
 template <bool kExact, bool kRuled>
 struct ForwardTiles {
   static constexpr int kThreads = kernels::kThreads;
@@ -445,8 +448,8 @@ struct ForwardTiles {
       }
     }
     if (!both) return;
-    // The eight lanes that share columns: in three rounds each gives away half of what it still has,
-    // and ends with the sums of two columns.
+    // The eight lanes that share columns: in three rounds each gives away half of what it still
+    // has, and ends with the sums of two columns.
     halve<8>(columns, lane, 16);
     halve<4>(columns, lane, 8);
     halve<2>(columns, lane, 4);
@@ -502,8 +505,8 @@ struct SmallTile {
   static constexpr int kOperandBytes = kPlaneBytes * (kExact ? 2 : 1);
   static constexpr int kBytes = 2 * 2 * kOperandBytes;
 
-  /// The tile at these rows and columns; a warp has 16 rows of it. All of the block's threads take part,
-  /// and are done with the shared memory at the end.
+  /// The tile at these rows and columns; a warp has 16 rows of it. All of the block's threads take
+  /// part, and are done with the shared memory at the end.
   CLR_DEVICE static void multiply(float (&product)[1][8][4], simt::Address shared,
                                   const Operand& rows, int row, const Operand& columns,
                                   int column) {
@@ -608,8 +611,8 @@ struct ForwardOnline {
 
 // --- backward ----------------------------------------------------------------------------------
 
-/// What an exponential is multiplied with, of a row or a column: first * 2^exponent; of the online form
-/// first * 2^(exponent - second).
+/// What an exponential is multiplied with, of a row or a column: first * 2^exponent; of the online
+/// form first * 2^(exponent - second).
 struct SlopeWeights {
   float* first;
   float* second;
@@ -727,8 +730,8 @@ struct BackwardArguments {
   std::int64_t padded_rows;
 };
 
-/// Gradients of 64 kM rows: their operand stays in shared memory, 64 columns at a time go by. For widths
-/// up to 256, where exponents need no running maximum.
+/// Gradients of 64 kM rows: their operand stays in shared memory, 64 columns at a time go by. For
+/// widths up to 256, where exponents need no running maximum.
 template <int kM, int kPlanes, bool kExact, bool kRuled>
 struct BackwardRows {
   static constexpr int kThreads = kernels::kThreads;
@@ -873,7 +876,8 @@ template <int kPlanes, bool kExact, bool kRuled>
 using RowsOfPlanes = BackwardRows<!kExact && (kPlanes == 1 || (kPlanes == 2 && !kRuled)) ? 2 : 1,
                                   kPlanes, kExact, kRuled>;
 
-/// Gradients of 64 rows, 128 numbers of their width: for any width, and with kOnline any temperature.
+/// Gradients of 64 rows, 128 numbers of their width: for any width, and with kOnline any
+/// temperature.
 template <bool kExact, bool kOnline, bool kRuled>
 struct BackwardChunks {
   static constexpr int kThreads = kernels::kThreads;
@@ -1189,8 +1193,8 @@ class Passes {
   }
 
   /// Calls `work` with the type of the kernel with resident rows. False where there is none, but
-  /// BackwardChunks: for other widths, and for exact wide operands with ids or a limit, where registers
-  /// would not suffice.
+  /// BackwardChunks: for other widths, and for exact wide operands with ids or a limit, where
+  /// registers would not suffice.
   template <bool kExact, bool kRuled, class Work>
   bool with_rows_kernel(Work work) const {
     if (stride_ == 64) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What libclr_cuda.so offers for contrastive losses. Found by name after it was loaded: C linkage, raw
-// pointers, no Torch and no CUDA types.
+// What libclr_cuda.so offers for contrastive losses. Found by name after it was loaded: C linkage,
+// raw pointers, no Torch and no CUDA types.
 #pragma once
 
 #include <cstddef>
@@ -63,17 +63,19 @@ std::int64_t clr_contrastive_forward_bytes(const clr::KernelProblem* problem,
 std::int64_t clr_contrastive_backward_bytes(const clr::KernelProblem* problem,
                                             const clr::KernelDevice* device);
 
-/// Natural logarithms of the rows' sums of exponentials, and of the columns' where problem.column_sums.
+/// Natural logarithms of the rows' sums of exponentials, and of the columns' where
+/// problem.column_sums.
 ///
 /// Shapes:  row_sums float64 [row_count], column_sums float64 [column_count] or null.
-/// stream:  a cudaStream_t of the current device. Never waits for the device, allocates nothing: may be
+/// stream:  a cudaStream_t of the current device. Never waits for the device, allocates nothing:
+/// may be
 ///          captured in a graph.
 const char* clr_contrastive_forward(const clr::KernelProblem* problem,
                                     const clr::KernelDevice* device, void* workspace,
                                     double* row_sums, double* column_sums, void* stream);
 
-/// Adds the gradients of the log-sums to those of rows and columns (of a symmetric problem all to the
-/// rows').
+/// Adds the gradients of the log-sums to those of rows and columns (of a symmetric problem all to
+/// the rows').
 const char* clr_contrastive_backward(const clr::KernelProblem* problem,
                                      const clr::KernelDevice* device, void* workspace,
                                      const clr::KernelGradients* gradients, void* stream);

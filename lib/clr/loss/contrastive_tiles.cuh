@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a thread's numbers are and which of them count: schedules of tiles, places in shared memory and
-// in the fragments of a matrix product, what is left out of a sum, the shift of exponentials. Functions
-// of numbers alone, the same on GPU and host.
+// Where a thread's numbers are and which of them count: schedules of tiles, places in shared memory
+// and in the fragments of a matrix product, what is left out of a sum, the shift of exponentials.
+// Functions of numbers alone, the same on GPU and host.
 #pragma once
 
 #include <cmath>
@@ -47,8 +47,8 @@ CLR_HOST_DEVICE Groups groups_of(std::int64_t rows) {
 
 /// Pairs (i, j) with i <= j < n, counted through j by j: n (n + 1) / 2 of them.
 CLR_HOST_DEVICE void pair_at(std::int64_t index, int& i, int& j) {
-  // The largest j with j (j + 1) / 2 <= index, bit by bit: a square root of floats would be off by one
-  // somewhere.
+  // The largest j with j (j + 1) / 2 <= index, bit by bit: a square root of floats would be off by
+  // one somewhere.
   std::int64_t found = 0;
   for (std::int64_t bit = std::int64_t{1} << 30; bit > 0; bit /= 2) {
     const std::int64_t next = found + bit;
@@ -72,10 +72,11 @@ CLR_HOST_DEVICE std::int64_t column_parts(std::int64_t row_blocks, std::int64_t 
 
 // --- places ------------------------------------------------------------------------------------
 
-/// Where halves 8 * chunk to 8 * chunk + 7 of a row of a plane are, in bytes from the plane's start:
-/// row_start(row) ^ chunk_bits(chunk). Chunks are permuted from row to row, so that eight lanes that read
-/// the same chunk of eight rows hit different banks. Rows a multiple of 8 apart are permuted alike: what
-/// lies between them can be added to an address as it is, even by the load instruction itself.
+/// Where halves 8 * chunk to 8 * chunk + 7 of a row of a plane are, in bytes from the plane's
+/// start: row_start(row) ^ chunk_bits(chunk). Chunks are permuted from row to row, so that eight
+/// lanes that read the same chunk of eight rows hit different banks. Rows a multiple of 8 apart are
+/// permuted alike: what lies between them can be added to an address as it is, even by the load
+/// instruction itself.
 CLR_HOST_DEVICE int row_start(int row) { return row * 128 + (row & 7) * 16; }
 CLR_HOST_DEVICE int chunk_bits(int chunk) { return chunk * 16; }
 
@@ -116,8 +117,9 @@ CLR_HOST_DEVICE Rules rules_of(const KernelProblem& problem) {
           problem.cosine_limit};
 }
 
-/// Which columns are left out of a row's sum whatever their ids and cosine (or, swapped, which rows of a
-/// column's): itself, its other view, and all from the end on. Numbers that there are not are harmless.
+/// Which columns are left out of a row's sum whatever their ids and cosine (or, swapped, which rows
+/// of a column's): itself, its other view, and all from the end on. Numbers that there are not are
+/// harmless.
 struct LeftOut {
   int self;
   int pair;
@@ -182,13 +184,14 @@ CLR_HOST_DEVICE bool tile_leaves_out(const Rules& rules, int row, int rows, int 
 
 // --- exponentials ------------------------------------------------------------------------------
 
-// Operands are unit rows times kOperand * sqrt(kappa), kappa = log2(e) / temperature: their products are
-// kOperand^2 times the exponents. The factor keeps the low halves of operands above fp16's smallest.
+// Operands are unit rows times kOperand * sqrt(kappa), kappa = log2(e) / temperature: their
+// products are kOperand^2 times the exponents. The factor keeps the low halves of operands above
+// fp16's smallest.
 constexpr double kOperand = 16.0;
 constexpr float kToExponent = 1.0F / 256.0F;
 constexpr double kLog2E = 1.4426950408889634;
-// Weights times exponentials are halves in the backward pass; slopes are scaled to at most 2^14, the sum
-// of two products then stays below fp16's largest.
+// Weights times exponentials are halves in the backward pass; slopes are scaled to at most 2^14,
+// the sum of two products then stays below fp16's largest.
 constexpr int kSlopeExponent = 14;
 
 /// What the temperature makes of a problem.
@@ -199,9 +202,9 @@ struct Scales {
   double smallest;  ///< a sum below this has lost terms to underflow; 0 without a shift
 };
 
-/// Exponents lie in [-kappa, kappa] less the shift. Without a shift, sums and their inverses stay normal
-/// floats up to kappa = 110 and 1,024 columns; beyond that everything is moved down, so that a sum
-/// cannot overflow, and a row whose sum comes out too small is noticed.
+/// Exponents lie in [-kappa, kappa] less the shift. Without a shift, sums and their inverses stay
+/// normal floats up to kappa = 110 and 1,024 columns; beyond that everything is moved down, so that
+/// a sum cannot overflow, and a row whose sum comes out too small is noticed.
 CLR_HOST_DEVICE Scales scales_of(double inverse_temperature, std::int64_t columns) {
   constexpr double kMost = 120.0;
   constexpr double kFewColumns = 10.0;  // log2 of them

@@ -8,9 +8,8 @@
 namespace clr {
 namespace {
 
+using detail::kSoftplusLinear;
 using torch::Tensor;
-
-constexpr double kSoftplusLinear = 40.0;
 
 Tensor both_ways(const Tensor& z0, const Tensor& z1, const Tensor& inverse_temperature,
                  LossBackend backend) {

@@ -10,8 +10,8 @@ namespace clr {
 /// InfoNCE against columns that are no part of the batch: a queue or a memory bank.
 ///
 /// Shapes:  query, key [N, D], queue [K, D], floating point, same type and device; row i of key is
-///          query i's positive, all of queue are negatives. Returns a scalar, float64 for float64 and
-///          else float32.
+///          query i's positive, all of queue are negatives. Returns a scalar, float64 for float64
+///          and else float32.
 /// Units:   nats, mean over the N queries. temperature > 0; rows are L2-normalised inside. `queue`
 ///          gets no gradient; `key` gets one if it asks for it.
 /// Memory:  O((N + K) * D); the N x K matrix is never stored.
@@ -21,9 +21,9 @@ torch::Tensor info_nce(const torch::Tensor& query, const torch::Tensor& key,
                        const torch::Tensor& queue, double temperature,
                        LossBackend backend = LossBackend::automatic);
 
-/// InfoNCE between two encoders: row i of either side is the positive of row i of the other, all other
-/// rows of the other side are negatives; the mean of both directions, which share one pass over the
-/// tiles. Both sides get gradients.
+/// InfoNCE between two encoders: row i of either side is the positive of row i of the other, all
+/// other rows of the other side are negatives; the mean of both directions, which share one pass
+/// over the tiles. Both sides get gradients.
 ///
 /// Shapes:  z0, z1 [N, D], N >= 2. Rest as info_nce. A temperature tensor gets a gradient.
 /// Source:  arXiv:2103.00020, fig. 3 (CLIP).

@@ -12,11 +12,8 @@
 namespace clr {
 namespace {
 
+using detail::kSoftplusLinear;
 using torch::Tensor;
-
-// Past this softplus(x) returns x. PyTorch's 20 is off by 1e-10 relative, this one by less than
-// float64 can show.
-constexpr double kSoftplusLinear = 40.0;
 
 /// Rows and sums of one batch of pairs.
 struct Batch {
@@ -57,8 +54,8 @@ Batch batch(const Tensor& z0, const Tensor& z1, const TwoViewOptions& options) {
   return {unit_rows(z0, z1), Pairing::halves, is_half_precision(z0), options};
 }
 
-/// -log(Epos / (Epos + Rneg)) = log1p(Rneg / Epos): a batch that has converged keeps all its digits,
-/// which the difference of two logarithms would lose.
+/// -log(Epos / (Epos + Rneg)) = log1p(Rneg / Epos): a batch that has converged keeps all its
+/// digits, which the difference of two logarithms would lose.
 Tensor positive_against(const Tensor& pairs, const Tensor& negatives) {
   return at::softplus(negatives - pairs, 1, kSoftplusLinear);
 }
@@ -76,8 +73,8 @@ void check_number(bool good, const char* name, const char* expected, double got)
 Tensor debias(const Tensor& pairs, const Tensor& negatives, const Tensor& log_count, double prior,
               const Tensor& inverse_temperature) {
   if (prior == 0) return negatives;
-  // log((R - prior N P) / (1 - prior)) = log R + log1p(-prior N P / R) - log1p(-prior), and not below
-  // log N - 1 / temperature, where the clamp has no slope.
+  // log((R - prior N P) / (1 - prior)) = log R + log1p(-prior N P / R) - log1p(-prior), and not
+  // below log N - 1 / temperature, where the clamp has no slope.
   const Tensor share = (pairs - negatives + log_count + std::log(prior)).clamp_max(-1e-12).exp();
   const Tensor corrected = negatives + at::log1p(-share) - std::log1p(-prior);
   return at::maximum(corrected, log_count - inverse_temperature);
@@ -150,7 +147,8 @@ namespace {
 
 using OptionalTensor = std::optional<Tensor>;
 
-/// An op of a loss: the arguments that it has of its own, then those that all losses of two views share.
+/// An op of a loss: the arguments that it has of its own, then those that all losses of two views
+/// share.
 template <typename... Own>
 struct TwoViewOp {
   template <typename Loss>

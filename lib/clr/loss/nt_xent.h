@@ -11,8 +11,8 @@ namespace clr {
 
 /// What the losses over two views of one batch share.
 ///
-/// Each loss here and in info_nce.h and supcon.h is also an op of its name, clr::nt_xent and so on, for
-/// the dispatcher and for Python: docs/use-from-python.md.
+/// Each loss here and in info_nce.h and supcon.h is also an op of its name, clr::nt_xent and so on,
+/// for the dispatcher and for Python: docs/use-from-python.md.
 struct TwoViewOptions {
   torch::Tensor weights;  ///< [2N], of any sign: the loss is their sum with the anchors' losses;
                           ///< undefined: the mean
@@ -24,15 +24,16 @@ struct TwoViewOptions {
 
 /// NT-Xent loss over two views of one batch.
 ///
-/// Shapes:  z0, z1 [N, D], floating point, same type and device, N >= 2; row i of z0 and row i of z1
-///          are views of one image. Returns a scalar, float64 for float64 and else float32.
+/// Shapes:  z0, z1 [N, D], floating point, same type and device, N >= 2; row i of z0 and row i of
+///          z1 are views of one image. Returns a scalar, float64 for float64 and else float32.
 /// Units:   nats. temperature > 0, a number or a tensor of one element, which then gets a gradient;
 ///          rows are L2-normalised inside, by max(norm, 1e-12). A row that is not finite makes the
 ///          loss NaN.
-/// Memory:  O(N * D): two times the inputs, and a tile; the 2N x 2N matrix is never stored.
+/// Memory:  O(N * D): two times the inputs, and a tile; on a CPU up to 12 MB more for small
+///          batches. The 2N x 2N matrix is never stored.
 /// Throws:  Error{config} for temperature <= 0 or not finite (a tensor is not looked at on a GPU);
-///          Error{device} for a back end that the device lacks; c10::Error for a wrong shape, type or
-///          device, and for a double backward.
+///          Error{device} for a back end that the device lacks; c10::Error for a wrong shape, type
+///          or device, and for a double backward.
 /// Source:  arXiv:2002.05709, eq. 1. SimCLR's own code sums two means: twice this value.
 torch::Tensor nt_xent(const torch::Tensor& z0, const torch::Tensor& z1, double temperature,
                       const TwoViewOptions& options = {});
@@ -50,21 +51,21 @@ torch::Tensor nt_xent(const torch::Tensor& z, Pairing pairing, double temperatur
 torch::Tensor dcl(const torch::Tensor& z0, const torch::Tensor& z1, double temperature,
                   const TwoViewOptions& options = {});
 
-/// DCL with positives weighted by 2 - exp(cos_i / sigma) / mean_j exp(cos_j / sigma): less for pairs
-/// that agree already. No gradient flows through the weights.
+/// DCL with positives weighted by 2 - exp(cos_i / sigma) / mean_j exp(cos_j / sigma): less for
+/// pairs that agree already. No gradient flows through the weights.
 /// Source:  arXiv:2110.06848, eq. 7.
 torch::Tensor dclw(const torch::Tensor& z0, const torch::Tensor& z1, double temperature,
                    double sigma = 0.5, const TwoViewOptions& options = {});
 
-/// Debiased contrastive loss: negatives corrected for the share `positive_prior` of them, in [0, 1),
-/// that are of the anchor's class. 0 is nt_xent.
+/// Debiased contrastive loss: negatives corrected for the share `positive_prior` of them, in [0,
+/// 1), that are of the anchor's class. 0 is nt_xent.
 /// Source:  arXiv:2007.00224, eq. 8 and its code: (sum of negatives - prior * N * positive) / (1 -
 ///          prior), at least N exp(-1 / temperature), N the number of negatives.
 torch::Tensor debiased(const torch::Tensor& z0, const torch::Tensor& z1, double temperature,
                        double positive_prior, const TwoViewOptions& options = {});
 
-/// Debiased loss with negatives weighted by exp(beta * cosine / temperature), mean weight 1. beta >= 0;
-/// 0 is debiased.
+/// Debiased loss with negatives weighted by exp(beta * cosine / temperature), mean weight 1. beta
+/// >= 0; 0 is debiased.
 /// Source:  arXiv:2010.04592, eq. 4 and its code.
 torch::Tensor hard_negative(const torch::Tensor& z0, const torch::Tensor& z1, double temperature,
                             double positive_prior, double beta, const TwoViewOptions& options = {});

@@ -108,7 +108,8 @@ void by_type(torch::ScalarType type, Call call) {
   }
 }
 
-/// Rows of a matrix of type From and any strides, as type T without gaps: where they lie, or copied.
+/// Rows of a matrix of type From and any strides, as type T without gaps: where they lie, or
+/// copied.
 template <typename T, typename From>
 class RowReader {
  public:

@@ -9,8 +9,8 @@
 
 namespace clr::detail {
 
-// Row-wise work goes in pieces of this many rows, so that what it needs beside its result stays small:
-// on a CPU within a core's cache.
+// Row-wise work goes in pieces of this many rows, so that what it needs beside its result stays
+// small: on a CPU within a core's cache.
 constexpr std::int64_t kCpuPiece = 128;
 constexpr std::int64_t kGpuPiece = 16384;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the kernels need of a GPU, and nothing else of CUDA: threads, shared memory, tensor cores. nvcc
-// gets the instructions; another compiler gets declarations only, which an emulator defines, so that
-// the kernels' own source can run, and be tested, on a machine without a GPU.
+// What the kernels need of a GPU, and nothing else of CUDA: threads, shared memory, tensor cores.
+// nvcc gets the instructions; another compiler gets declarations only, which an emulator defines,
+// so that the kernels' own source can run, and be tested, on a machine without a GPU.
 #pragma once
 
 #include <cstdint>
@@ -69,8 +69,8 @@ CLR_DEVICE void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;\n" ::"n"(kNewest) : "memory");
 }
 
-/// Four 8x8 matrices of halves from shared memory; lanes 8k to 8k+7 give the rows' addresses of matrix
-/// k. Lane l gets of each the elements 2(l % 4) and 2(l % 4) + 1 of row l / 4.
+/// Four 8x8 matrices of halves from shared memory; lanes 8k to 8k+7 give the rows' addresses of
+/// matrix k. Lane l gets of each the elements 2(l % 4) and 2(l % 4) + 1 of row l / 4.
 CLR_DEVICE void load_matrices(std::uint32_t (&to)[4], Address row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])

@@ -26,8 +26,8 @@ struct Labelled {
   }
 };
 
-/// Labels as 0, 1, ... in their order. Everything here is as long as the labels, however many classes
-/// there are: their number would have to be waited for.
+/// Labels as 0, 1, ... in their order. Everything here is as long as the labels, however many
+/// classes there are: their number would have to be waited for.
 Tensor dense_classes(const Tensor& labels) {
   const auto [sorted, order] = labels.sort();
   const Tensor begins = sorted.slice(0, 1) != sorted.slice(0, 0, -1);
@@ -62,7 +62,8 @@ Labelled labelled(const Tensor& z, const Tensor& labels, double temperature, Los
 
 Tensor supcon_out(const Tensor& z, const Tensor& labels, double temperature, LossBackend backend) {
   const Labelled rows = labelled(z, labels, temperature, backend);
-  // The mean logit of a row's positives needs no pairs: the sum of its class less the row itself has it.
+  // The mean logit of a row's positives needs no pairs: the sum of its class less the row itself
+  // has it.
   const Tensor sums = at::zeros_like(rows.z).index_add(0, rows.classes, rows.z);
   const Tensor cosines =
       (rows.z * (sums.index_select(0, rows.classes) - rows.z)).sum(1, false, torch::kFloat64);

@@ -33,8 +33,8 @@ class GeneratorState {
 /// One object does one step: embed() for each micro-batch, loss() once, and backward() for each
 /// micro-batch again, in the same order and with the same views. Gradients are added to the
 /// parameters'. They are those of the whole batch, up to rounding, wherever the networks treat each
-/// image by itself. Batch norm does not: it normalises by micro-batch, alike in both passes, and its
-/// running statistics move once a step, by the mean of the micro-batches' statistics.
+/// image by itself. Batch norm does not: it normalises by micro-batch, alike in both passes, and
+/// its running statistics move once a step, by the mean of the micro-batches' statistics.
 ///
 /// Draws from LibTorch's generators in embed() (dropout) are the same for a micro-batch in both
 /// passes. Micro-batches without images are passed over.

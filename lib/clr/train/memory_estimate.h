@@ -20,7 +20,8 @@ struct MemoryEstimate {
 
 /// Estimates what a run will need at its peak, by doing it small: two smaller batches go through
 /// the networks and back, and the line through what they took is carried to the whole batch, or to
-/// a micro-batch where there are any; the loss is measured alone at its full size; optimiser state and the loader's buffers are counted.
+/// a micro-batch where there are any; the loss is measured alone at its full size; optimiser state
+/// and the loader's buffers are counted.
 ///
 /// `config` is resolved. Takes seconds.
 MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Dataset> dataset,

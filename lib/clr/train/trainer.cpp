@@ -195,9 +195,10 @@ class Trainer::Loop {
                 fmt::format("epoch {}, step {}: {}", state_.epoch, state_.step_in_epoch, what));
   }
 
-  void require_two(std::int64_t images, const char* where) const {
+  void require_two(std::int64_t images, const char* where, const char* hint = "") const {
     if (images >= 2) return;
-    refuse(fmt::format("expected at least 2 readable images in a {}, got {}", where, images));
+    refuse(
+        fmt::format("expected at least 2 readable images in a {}, got {}{}", where, images, hint));
   }
 
   void to_device(Batch& batch) const {
@@ -234,7 +235,11 @@ class Trainer::Loop {
     for (std::int64_t i = 0; i < parts; ++i) {
       Batch part = next_batch(result.waited);
       // Without any it is passed over; of one, batch norm can make nothing.
-      if (part.size() > 0) require_two(part.size(), "micro-batch");
+      if (part.size() > 0) {
+        require_two(part.size(), "micro-batch",
+                    "; raise train.micro_batch, or replace unreadable images "
+                    "(data.on_error)");
+      }
       images += part.size();
       shown.push_back(part.indices);
       to_device(part);

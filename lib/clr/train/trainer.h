@@ -57,8 +57,8 @@ std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t datas
 LoaderOptions training_loader_options(const RunConfig& config, const torch::Device& device,
                                       int threads);
 
-/// Steps of one epoch. Throws Error{config} when the data do not fill one batch, or their last batch
-/// would be cut into micro-batches of one image.
+/// Steps of one epoch. Throws Error{config} when the data do not fill one batch, or their last
+/// batch would be cut into micro-batches of one image.
 std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size);
 
 /// Runs a configuration to its end: epochs become metrics.jsonl and checkpoints in options.out.
