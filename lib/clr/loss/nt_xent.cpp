@@ -30,7 +30,7 @@ struct Batch {
     problem.row_ids = options.ids;
     problem.cosine_limit = options.cosine_limit;
     problem.backend = options.backend;
-    problem.half_precision = half_precision;
+    problem.half_precision = half_precision || options.half_precision;
     return log_sums(problem);
   }
 

@@ -20,6 +20,8 @@ struct TwoViewOptions {
   /// Rows whose cosine exceeds this are not negatives of each other. No gradient flows through it.
   double cosine_limit = std::numeric_limits<double>::infinity();
   LossBackend backend = LossBackend::automatic;
+  /// As ContrastiveProblem's; so it is anyway for rows of 16 bits.
+  bool half_precision = false;
 };
 
 /// NT-Xent loss over two views of one batch.

@@ -31,6 +31,7 @@ struct MethodContext {
   MlpHeadConfig projector;
   ViewForward view_forward = ViewForward::joint;
   LossBackend loss_backend = LossBackend::automatic;
+  bool half_precision = false;  ///< embed() runs under autocast in 16 bits
   std::int64_t dataset_size = 0;
   std::int64_t classes = 0;  ///< 0: unlabelled
   std::int64_t steps_per_epoch = 0;

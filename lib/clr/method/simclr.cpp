@@ -32,6 +32,7 @@ class SimClr : public Method {
   SimClr(const Options& options, const MethodContext& context)
       : temperature_(options.temperature), view_forward_(context.view_forward) {
     loss_options_.backend = context.loss_backend;
+    loss_options_.half_precision = context.half_precision;
     if (context.views != 2) refuse(context.views, 1);
     encoder_ = register_module("encoder", context.make_encoder());
     projector_ = register_module(
@@ -44,18 +45,18 @@ class SimClr : public Method {
       for (const auto& group : batch.groups) views += group.size(0);
       refuse(views, batch.groups.size());
     }
-    // Under autocast in bfloat16: the loss widens it, and knows then what precision it came in.
-    return {{forward_views(batch.groups[0], view_forward_, [this](const View& view) {
+    const torch::Tensor z = forward_views(batch.groups[0], view_forward_, [this](const View& view) {
       return projector_->forward(encoder_->forward(view));
-    })}};
+    });
+    // bfloat16 is widened for the loss; float64 stays.
+    return {{z.to(c10::promoteTypes(z.scalar_type(), torch::kFloat32))}};
   }
 
   StepOutput loss(const Embeddings& embeddings, const Batch&, const StepContext&) override {
     const torch::Tensor& z = embeddings.z.at(0);
     StepOutput output;
     output.loss = nt_xent(z[0], z[1], temperature_, loss_options_);
-    const auto type = c10::promoteTypes(z.scalar_type(), torch::kFloat32);
-    const auto [positive, negative] = mean_cosines(z.detach().to(type));
+    const auto [positive, negative] = mean_cosines(z.detach());
     output.metrics = {{"positive_cosine", positive}, {"negative_cosine", negative}};
     return output;
   }

@@ -491,6 +491,7 @@ std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t datas
   context.projector = config.projector;
   context.view_forward = config.train.view_forward;
   context.loss_backend = config.train.loss_backend;
+  context.half_precision = config.train.precision == Precision::bfloat16;
   context.dataset_size = dataset_size;
   context.classes = classes;
   context.steps_per_epoch = steps_per_epoch;
