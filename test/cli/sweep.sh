@@ -13,7 +13,7 @@ mkdir whole broken
 grid=(--grid method.temperature=0.1,0.5 --grid optimizer.learning_rate=0.06)
 sweep() { # FOLDER ARGUMENTS...: in the folder; takes the place of the shell where `prefix` is exec
   cd "$1" && shift && $prefix bash "$root/scripts/sweep.sh" --config simclr_smoke --data ../set --test ../test --seeds 2 \
-    --set train.epochs=8 --layer feature --layer projection --out sweep "${grid[@]}" "$@"
+    --set train.epochs=24 --layer feature --layer projection --out sweep "${grid[@]}" "$@"
 }
 prefix=
 sweep_in() { (sweep "$@" >"$scratch/stdout" 2>"$scratch/stderr"); }
@@ -47,7 +47,7 @@ kill -9 "$pid"
 wait "$pid" 2>/dev/null
 check "killed in the first run" test "$(finished)" -eq 0
 start
-until_rows 160 # a run has 120 steps and 8 epochs
+until_rows 400 # a run has 360 steps and 24 epochs, so that the checks below end before it does
 check "a second sweep is refused" test "$(status_of broken)" -eq 2
 check "and says why" grep -q "another sweep is at work" stderr
 check "in the second run" test "$(finished)" -eq 1
@@ -55,7 +55,7 @@ check "in the second run" test "$(finished)" -eq 1
 kill -9 $(children) "$pid"
 wait "$pid" 2>/dev/null
 start
-until_rows 300
+until_rows 800
 kill -TERM "$pid"
 got=0
 wait "$pid" || got=$?
