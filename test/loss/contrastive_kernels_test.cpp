@@ -483,6 +483,15 @@ CATCH_TEST_CASE("kernels: the same bytes in whatever order warps run", "[loss]")
   CATCH_CHECK(check(test, kLarge, kExact, 1) == exact);
 }
 
+CATCH_TEST_CASE("kernels: blocks that go through several tiles of columns", "[loss]") {
+  // On one multiprocessor columns are not split into parts.
+  Case test = two_views(200, 40);
+  check(test, {1, 227 * 1024}, kExact);
+  check(test, {1, 32 * 1024}, kExact);
+  test = two_views(150, 300);
+  check(test, {1, 227 * 1024}, kExact);
+}
+
 CATCH_TEST_CASE("kernels: gradients are added to", "[loss]") {
   Case test = two_views(10, 5);
   const Sums sums = kernel_sums(test, kLarge);
