@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "clr/loss/contrastive_kernels.cuh"
+#include "clr/loss/contrastive_passes.cuh"
 #include "support/simt_emulator.h"
 //
 #include "support/catch.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cuda_runtime.h>
 
-#include "clr/loss/contrastive_kernels.cuh"
+#include "clr/loss/contrastive_passes.cuh"
 
 namespace clr::kernels {
 namespace {

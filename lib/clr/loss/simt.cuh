@@ -11,14 +11,12 @@
 #define CLR_HOST_DEVICE __host__ __device__ __forceinline__
 #define CLR_DEVICE __device__ __forceinline__
 #define CLR_UNROLL _Pragma("unroll")
-#define CLR_ROLLED _Pragma("unroll 1")
 #define CLR_PRAGMA(text) _Pragma(#text)
 #define CLR_UNROLL_BY(rounds) CLR_PRAGMA(unroll(rounds))
 #else
 #define CLR_HOST_DEVICE inline
 #define CLR_DEVICE inline
 #define CLR_UNROLL
-#define CLR_ROLLED
 #define CLR_UNROLL_BY(rounds)
 #endif
 
