@@ -13,6 +13,7 @@
 #include "clr/method/method.h"
 #include "clr/model/batch_norm.h"
 #include "clr/optim/optimizer.h"
+#include "method/method_fixtures.h"
 #include "reference/nt_xent_reference.h"
 #include "support/catch.h"
 
@@ -24,103 +25,20 @@ using clr::Method;
 using clr::MethodContext;
 using clr::NamedTensors;
 using clr::View;
+using clr::test::all_tensors;
+using clr::test::changed;
+using clr::test::cloned;
+using clr::test::describe;
+using clr::test::make;
+using clr::test::make_described;
+using clr::test::running_statistic;
+using clr::test::tiny_batch;
+using clr::test::tiny_case;
+using clr::test::tiny_context;
+using clr::test::train;
 using torch::Tensor;
 
-template <class Seam>
-clr::Component<Seam> describe(const Json& json) {
-  clr::Component<Seam> component;
-  component.read(json, clr::Place("test"));
-  return component;
-}
-
-std::shared_ptr<Method> make_described(const Json& json, const MethodContext& context) {
-  torch::manual_seed(7);
-  return clr::methods().make(describe<Method>(json), context);
-}
-
-MethodContext tiny_context() {
-  MethodContext context;
-  context.make_encoder = [] {
-    return clr::encoders().make(
-        describe<clr::Encoder>({{"type", "resnet18"}, {"stem", "cifar"}, {"width", 0.0625}}));
-  };
-  context.projector.hidden = 48;
-  context.projector.output = 16;
-  context.dataset_size = 64;
-  context.classes = 10;
-  context.steps_per_epoch = 8;
-  context.total_steps = 20;
-  return context;
-}
-
-std::shared_ptr<Method> make(const std::string& type, const MethodContext& context) {
-  return make_described({{"type", type}}, context);
-}
-
-/// Two noisy views of eight patterns.
-Batch tiny_batch(std::int64_t views = 2) {
-  torch::manual_seed(11);
-  const Tensor patterns = torch::rand({1, 8, 3, 16, 16});
-  Batch batch;
-  batch.groups = {patterns + 0.3 * torch::randn({views, 8, 3, 16, 16})};
-  batch.labels = torch::arange(8);
-  batch.indices = torch::arange(8);
-  return batch;
-}
-
-NamedTensors all_tensors(const torch::nn::Module& module) {
-  NamedTensors tensors;
-  for (const auto& item : module.named_parameters()) tensors.emplace_back(item.key(), item.value());
-  for (const auto& item : module.named_buffers()) tensors.emplace_back(item.key(), item.value());
-  return tensors;
-}
-
-NamedTensors cloned(const NamedTensors& named) {
-  NamedTensors result;
-  for (const auto& [name, tensor] : named) result.emplace_back(name, tensor.detach().clone());
-  return result;
-}
-
-std::set<std::string> changed(const NamedTensors& before, const NamedTensors& after) {
-  CATCH_REQUIRE(before.size() == after.size());
-  std::set<std::string> names;
-  for (std::size_t k = 0; k < before.size(); ++k) {
-    if (!torch::equal(before[k].second, after[k].second)) names.insert(before[k].first);
-  }
-  return names;
-}
-
-bool running_statistic(const std::string& name) {
-  return name.ends_with(".running_mean") || name.ends_with(".running_var") ||
-         name.ends_with(".num_batches_tracked");
-}
-
-std::unique_ptr<clr::Optimizer> make_sgd(Method& method) {
-  std::vector<clr::OptimizerGroup> groups;
-  for (const auto& group : method.parameter_groups()) {
-    groups.push_back({group.parameters, false, group.lr_multiplier, group.constant_lr});
-  }
-  return clr::optimizers().make(describe<clr::Optimizer>({{"type", "sgd"}}), groups);
-}
-
-std::vector<double> train(Method& method, int steps) {
-  const auto optimizer = make_sgd(method);
-  const Batch batch = tiny_batch();
-  std::vector<double> losses;
-  method.train();
-  for (int step = 0; step < steps; ++step) {
-    const clr::StepContext context{step, 0, steps, 3};
-    method.before_step(context);
-    const clr::Embeddings embeddings = method.embed(batch);
-    const clr::StepOutput output = method.loss(embeddings, batch, context);
-    optimizer->zero_grad();
-    output.loss.backward();
-    optimizer->step(0.05, 0.05);
-    method.after_step(embeddings, batch, context);
-    losses.push_back(output.loss.item<double>());
-  }
-  return losses;
-}
+Batch batch_for(const std::string& type) { return tiny_batch(tiny_case(type).view_groups); }
 
 }  // namespace
 
@@ -128,14 +46,14 @@ CATCH_TEST_CASE("every method learns one batch by heart", "[method]") {
   for (const std::string& type : clr::methods().names()) {
     CATCH_INFO(type);
     const auto method = make(type, tiny_context());
-    const std::vector<double> losses = train(*method, 20);
+    const std::vector<double> losses = train(*method, 20, batch_for(type));
     for (const double loss : losses) CATCH_REQUIRE(std::isfinite(loss));
     CATCH_CHECK(losses.back() < 0.8 * losses.front());
     for (const auto& [name, tensor] : all_tensors(*method)) {
       CATCH_INFO(name);
       CATCH_CHECK(tensor.isfinite().all().item<bool>());
     }
-    CATCH_CHECK(train(*make(type, tiny_context()), 20) == losses);
+    CATCH_CHECK(train(*make(type, tiny_context()), 20, batch_for(type)) == losses);
   }
 }
 
@@ -144,8 +62,9 @@ CATCH_TEST_CASE("every method's parts keep to their places", "[method]") {
     CATCH_INFO(type);
     const auto method = make(type, tiny_context());
     method->train();
-    const Batch batch = tiny_batch();
+    const Batch batch = batch_for(type);
     const clr::StepContext context{0, 0, 20, 3};
+    method->before_step(context);
 
     const NamedTensors before = cloned(all_tensors(*method));
     const clr::Embeddings embeddings = method->embed(batch);
@@ -209,9 +128,12 @@ CATCH_TEST_CASE("every method is its tensors", "[method]") {
   for (const std::string& type : clr::methods().names()) {
     CATCH_INFO(type);
     const auto trained = make(type, tiny_context());
-    train(*trained, 3);
+    const Batch batch = batch_for(type);
+    train(*trained, 3, batch);
     torch::manual_seed(99);
-    const auto loaded = clr::methods().make(describe<Method>({{"type", type}}), tiny_context());
+    MethodContext context = tiny_context();
+    context.view_groups = tiny_case(type).view_groups;
+    const auto loaded = clr::methods().make(describe<Method>(tiny_case(type).method), context);
     const NamedTensors source = all_tensors(*trained);
     {
       const torch::NoGradGuard no_grad;
@@ -222,7 +144,6 @@ CATCH_TEST_CASE("every method is its tensors", "[method]") {
         target[k].second.copy_(source[k].second);
       }
     }
-    const Batch batch = tiny_batch();
     CATCH_CHECK(torch::equal(loaded->embed(batch).z[0], trained->embed(batch).z[0]));
     loaded->eval();
     trained->eval();
@@ -241,7 +162,7 @@ CATCH_TEST_CASE("every method is its tensors", "[method]") {
 }
 
 CATCH_TEST_CASE("views go through a network together or one by one", "[method]") {
-  const Tensor group = tiny_batch(3).groups[0];
+  const Tensor group = tiny_batch({3}).groups[0];
   std::vector<std::int64_t> rows;
   const auto encode = [&](const View& view) {
     rows.push_back(view.pixels.size(0));
@@ -327,16 +248,15 @@ CATCH_TEST_CASE("simclr wants two views of one size", "[method]") {
     }
     return "";
   };
-  const auto method = make("simclr", context);
-  CATCH_CHECK(refusal([&] { method->embed(tiny_batch()); }).empty());
+  const auto of = [&](const std::vector<int>& view_groups) {
+    context.view_groups = view_groups;
+    return refusal([&] { make_described({{"type", "simclr"}}, context); });
+  };
+  CATCH_CHECK(of({2}).empty());
   CATCH_CHECK_THAT(
-      refusal([&] { method->embed(tiny_batch(3)); }),
-      Catch::StartsWith("/augment/views: expected 2 views") && Catch::Contains("got 3"));
-  Batch two_sizes = tiny_batch();
-  two_sizes.groups.push_back(two_sizes.groups[0]);
-  CATCH_CHECK_THAT(refusal([&] { method->embed(two_sizes); }), Catch::Contains("2 sizes"));
-  context.views = 8;
-  CATCH_CHECK_THAT(refusal([&] { make("simclr", context); }), Catch::Contains("got 8"));
+      of({3}), Catch::StartsWith("/augment/views: expected 2 views") && Catch::Contains("got 3"));
+  CATCH_CHECK_THAT(of({1, 1}), Catch::Contains("2 sizes"));
+  CATCH_CHECK_THAT(of({8}), Catch::Contains("got 8"));
   CATCH_CHECK_THROWS_AS(describe<Method>({{"type", "simclr"}, {"temperature", 0}}), clr::Error);
 }
 
@@ -470,7 +390,7 @@ CATCH_TEST_CASE("supervised on frozen networks trains the classifier alone", "[m
     const auto method =
         make_described({{"type", "supervised"}, {"from", from}, {"frozen", true}}, tiny_context());
     const NamedTensors before = cloned(all_tensors(*method));
-    const std::vector<double> losses = train(*method, 5);
+    const std::vector<double> losses = train(*method, 5, tiny_batch());
     CATCH_CHECK(losses.back() < losses.front());
     const std::set<std::string> expected = {"classifier.bias", "classifier.weight"};
     CATCH_CHECK((changed(before, all_tensors(*method)) == expected));

@@ -47,7 +47,8 @@ enum class OpId : std::uint32_t {
   knn_slice = 12,
   shape = 13,
   shape_background = 14,
-  // 15 to 62 are free; an operation without draws needs none.
+  step_order = 15,
+  // 16 to 62 are free; an operation without draws needs none.
   none = 63,
 };
 

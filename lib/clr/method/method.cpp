@@ -3,6 +3,10 @@
 
 #include <ATen/ops/stack.h>
 
+#include <fmt/format.h>
+
+#include <numeric>
+
 #include "clr/model/batch_norm.h"
 
 namespace clr {
@@ -39,6 +43,27 @@ torch::Tensor forward_views(const torch::Tensor& group, ViewForward mode,
   std::vector<torch::Tensor> outputs;
   for (std::int64_t v = 0; v < views; ++v) outputs.push_back(encode(View{group[v]}));
   return torch::stack(outputs);
+}
+
+torch::Tensor for_loss(const torch::Tensor& x) {
+  return x.to(c10::promoteTypes(x.scalar_type(), torch::kFloat32));
+}
+
+void require_two_views(const std::vector<int>& view_groups, const std::string& method) {
+  if (view_groups == std::vector<int>{2}) return;
+  throw Error(ErrorKind::config,
+              fmt::format("/augment/views: expected 2 views of one size for {}, got {} of {}",
+                          method, std::accumulate(view_groups.begin(), view_groups.end(), 0),
+                          view_groups.size() == 1 ? "one size"
+                                                  : fmt::format("{} sizes", view_groups.size())));
+}
+
+void require_labels(const MethodContext& context, const std::string& method) {
+  if (context.classes > 0) return;
+  throw Error(ErrorKind::data,
+              fmt::format("method {}: expected labelled images (a folder a class, or a list with "
+                          "labels), got none",
+                          method));
 }
 
 }  // namespace clr

@@ -36,7 +36,7 @@ struct MethodContext {
   std::int64_t classes = 0;  ///< 0: unlabelled
   std::int64_t steps_per_epoch = 0;
   std::int64_t total_steps = 0;
-  int views = 2;
+  std::vector<int> view_groups = {2};  ///< views of each size, as in Batch::groups
 };
 
 /// Where training stands.
@@ -49,6 +49,12 @@ struct StepContext {
   /// Draws of a method's own (negatives, permutations), keyed by the step.
   Rng rng(std::uint32_t occurrence = 0) const {
     return Rng(seed, {static_cast<std::uint64_t>(step), 0, 0}, OpId::step, occurrence);
+  }
+
+  /// A random order of [0, size), this step's. size >= 1.
+  Permutation order(std::int64_t size) const {
+    return Permutation(seed, static_cast<std::uint32_t>(step), static_cast<std::uint64_t>(size),
+                       OpId::step_order);
   }
 };
 
@@ -117,6 +123,15 @@ class Method : public torch::nn::Module {
 /// Shapes:  group [V, N, 3, H, W] -> [V, N, D] where encode gives [n, D] for [n, 3, H, W].
 torch::Tensor forward_views(const torch::Tensor& group, ViewForward mode,
                             const std::function<torch::Tensor(const View&)>& encode);
+
+/// `x` in the type that losses are computed in: bfloat16 is widened, float64 stays.
+torch::Tensor for_loss(const torch::Tensor& x);
+
+/// Throws:  Error{config} unless the views are two of one size.
+void require_two_views(const std::vector<int>& view_groups, const std::string& method);
+
+/// Throws:  Error{data} for unlabelled images.
+void require_labels(const MethodContext& context, const std::string& method);
 
 using MethodEntry = Entry<std::shared_ptr<Method>, const MethodContext&>;
 using MethodRegistry = Registry<std::shared_ptr<Method>, const MethodContext&>;

@@ -33,23 +33,17 @@ class SimClr : public Method {
       : temperature_(options.temperature), view_forward_(context.view_forward) {
     loss_options_.backend = context.loss_backend;
     loss_options_.half_precision = context.half_precision;
-    if (context.views != 2) refuse(context.views, 1);
+    require_two_views(context.view_groups, "simclr");
     encoder_ = register_module("encoder", context.make_encoder());
     projector_ = register_module(
         "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
   }
 
   Embeddings embed(const Batch& batch) override {
-    if (batch.groups.size() != 1 || batch.groups[0].size(0) != 2) {
-      std::int64_t views = 0;
-      for (const auto& group : batch.groups) views += group.size(0);
-      refuse(views, batch.groups.size());
-    }
-    const torch::Tensor z = forward_views(batch.groups[0], view_forward_, [this](const View& view) {
-      return projector_->forward(encoder_->forward(view));
-    });
-    // bfloat16 is widened for the loss; float64 stays.
-    return {{z.to(c10::promoteTypes(z.scalar_type(), torch::kFloat32))}};
+    const torch::Tensor z = forward_views(
+        batch.groups.at(0), view_forward_,
+        [this](const View& view) { return projector_->forward(encoder_->forward(view)); });
+    return {{for_loss(z)}};
   }
 
   StepOutput loss(const Embeddings& embeddings, const Batch&, const StepContext&) override {
@@ -65,12 +59,6 @@ class SimClr : public Method {
   MlpHead* projector() override { return projector_.get(); }
 
  private:
-  [[noreturn]] static void refuse(std::int64_t views, std::size_t sizes) {
-    throw Error(ErrorKind::config,
-                fmt::format("/augment/views: expected 2 views of one size for simclr, got {} of {}",
-                            views, sizes == 1 ? "one size" : fmt::format("{} sizes", sizes)));
-  }
-
   double temperature_;
   TwoViewOptions loss_options_;
   ViewForward view_forward_;

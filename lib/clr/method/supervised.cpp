@@ -57,11 +57,7 @@ class Supervised : public Method {
       : options_(options),
         view_forward_(context.view_forward),
         layers_(used_layers(options.from, context.projector)) {
-    if (context.classes < 1) {
-      throw Error(ErrorKind::data,
-                  "method supervised: expected labelled images (a folder a class, or a list with "
-                  "labels), got none");
-    }
+    require_labels(context, "supervised");
     encoder_ = register_module("encoder", context.make_encoder());
     const std::int64_t features = encoder_->feature_dim();
     if (options.from != ClassifierInput::encoder) {
@@ -96,8 +92,7 @@ class Supervised : public Method {
       const torch::Tensor logits = forward_views(group, view_forward_, [this](const View& view) {
         return classifier_->forward(below_classifier(view));
       });
-      // bfloat16 is widened for the loss; float64 stays.
-      embeddings.z.push_back(logits.to(c10::promoteTypes(logits.scalar_type(), torch::kFloat32)));
+      embeddings.z.push_back(for_loss(logits));
     }
     return embeddings;
   }

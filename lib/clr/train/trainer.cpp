@@ -496,7 +496,11 @@ std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t datas
   context.classes = classes;
   context.steps_per_epoch = steps_per_epoch;
   context.total_steps = steps_per_epoch * config.train.epochs;
-  context.views = Augmenter(config.augment).view_count();
+  context.view_groups.clear();
+  const Augmenter augmenter(config.augment);
+  for (const auto& group : augmenter.groups()) {
+    context.view_groups.push_back(static_cast<int>(group.views.size()));
+  }
   return methods().make(config.method, context);
 }
 
