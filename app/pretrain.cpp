@@ -194,6 +194,7 @@ void run(PretrainOptions options) {
                {"bad_images", result.bad_images},
                {"checkpoint", result.checkpoint.string()}};
   if (result.knn_top1) json["knn_top1"] = *result.knn_top1;
+  for (const auto& [name, value] : result.health) json[name] = value;
   write_file_durably(result_path, dump_text(json, 2) + "\n");
 
   log_info("done in {}", format_duration(result.seconds));

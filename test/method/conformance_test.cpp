@@ -209,7 +209,7 @@ CATCH_TEST_CASE("simclr's loss and metrics", "[method]") {
       (j == (i + 8) % 16 ? pairs : others) += cosine;
     }
   }
-  CATCH_REQUIRE(output.metrics.size() == 2);
+  CATCH_REQUIRE(output.metrics.size() == 3);
   CATCH_CHECK(output.metrics[0].first == "positive_cosine");
   CATCH_CHECK(output.metrics[0].second.item<double>() == Approx(pairs / 16).margin(1e-5));
   CATCH_CHECK(output.metrics[1].first == "negative_cosine");

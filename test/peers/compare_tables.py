@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What scripts/compare_pytorch.sh needs besides running programs: a list file and its tables.
+"""What scripts/compare_*.sh need besides running programs: a list file and their tables.
 
   list DATA PER_CLASS FILE   the first PER_CLASS files of each class of DATA/train, path,label
   speed DIR                  table of DIR/<program>.<repetition>.json
   parity DIR PROGRAM SEEDS   table of PROGRAM against pytorch; exit 1 outside the band
+  methods DIR METHODS SEEDS  table of DIR/<method>.seed_<seed>, as scripts/compare_methods.sh leaves them
 """
 
 import csv
@@ -13,8 +14,6 @@ import os
 import pathlib
 import statistics
 import sys
-
-import simclr_data
 
 HERE = pathlib.Path(__file__).resolve().parent
 SPEED_PROGRAMS = (("pytorch", "PyTorch float32 NCHW"),
@@ -33,6 +32,7 @@ def print_table(rows):
 
 
 def write_list(data, per_class, path):
+    import simclr_data  # it needs torch, which the tables do without
     paths, labels, classes = simclr_data.list_images(os.path.join(data, "train"), per_class)
     base = os.path.dirname(os.path.abspath(path))
     with open(path + ".partial", "w", newline="") as handle:
@@ -71,9 +71,7 @@ def run_values(folder, program, seed):
         judged = json.loads((folder / f"{program}.seed_{seed}.eval.json").read_text())
     except FileNotFoundError:
         return None
-    knn = [row["top1"] for row in judged["knn"]
-           if row["k"] == 10 and row["weighting"] == "majority"]
-    return {"knn": knn[0], "linear": judged["top1"], "loss": trained["loss"]}
+    return {"knn": knn_10(judged), "linear": judged["top1"], "loss": trained["loss"]}
 
 
 def parity(folder, program, seeds):
@@ -104,6 +102,65 @@ def parity(folder, program, seeds):
     return good
 
 
+def knn_10(judged):
+    return next(row["top1"] for row in judged["knn"]
+                if row["k"] == 10 and row["weighting"] == "majority")
+
+
+def load(path):
+    path = pathlib.Path(path)
+    return json.loads(path.read_text()) if path.exists() and path.stat().st_size else None
+
+
+def health_rows(run):
+    """The health of a run's network before training and at its end."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if "h_rank" in row]
+    return rows[0], rows[-1]
+
+
+def methods(folder, names, seeds):
+    """A row a method: means over the seeds, with the values of the accuracies."""
+    folder = pathlib.Path(folder)
+    speeds = {}
+    for name in names:
+        files = [load(file) for file in sorted((folder / "speed").glob(f"{name}.[0-9]*.json"))]
+        if files:
+            speeds[name] = statistics.median(file["images_per_s"] for file in files)
+    table = [["method", "seeds", "kNN %", "values", "linear %", "values", "alignment",
+              "uniformity", "deviation", "rank", "images/s", "cost"]]
+
+    def add(name, judged, health):
+        knn = [100 * knn_10(result) for result in judged]
+        linear = [100 * result["top1"] for result in judged]
+        cells = [name, str(len(judged))]
+        for values in (knn, linear):
+            cells += [f"{statistics.mean(values):.1f}", " ".join(f"{v:.1f}" for v in values)]
+        for key, decimals in (("alignment", 3), ("uniformity", 2), ("deviation", 4), ("rank", 1)):
+            cells.append(f"{statistics.mean(row['h_' + key] for row in health):.{decimals}f}")
+        speed = speeds.get(name)
+        cells.append(f"{speed:.0f}" if speed else "")
+        cells.append(f"{speeds['simclr'] / speed:.2f}" if speed and "simclr" in speeds else "")
+        table.append(cells)
+
+    first, judged = [], []
+    for seed in seeds:
+        result = load(folder / f"random.seed_{seed}.eval.json")
+        run = next((folder / f"{name}.seed_{seed}" for name in names
+                    if load(folder / f"{name}.seed_{seed}.json")), None)
+        if result and run:
+            judged.append(result)
+            first.append(health_rows(run)[0])
+    if judged:
+        add("random network", judged, first)
+    for name in names:
+        done = [seed for seed in seeds if load(folder / f"{name}.seed_{seed}.eval.json")]
+        if done:
+            add(name, [load(folder / f"{name}.seed_{seed}.eval.json") for seed in done],
+                [health_rows(folder / f"{name}.seed_{seed}")[1] for seed in done])
+    print_table(table)
+
+
 def main(arguments):
     if len(arguments) == 4 and arguments[0] == "list":
         write_list(arguments[1], int(arguments[2]), arguments[3])
@@ -111,6 +168,8 @@ def main(arguments):
         speed(arguments[1])
     elif len(arguments) == 4 and arguments[0] == "parity":
         return 0 if parity(arguments[1], arguments[2], arguments[3].split()) else 1
+    elif len(arguments) == 4 and arguments[0] == "methods":
+        methods(arguments[1], arguments[2].split(), arguments[3].split())
     else:
         raise SystemExit(__doc__)
     return 0

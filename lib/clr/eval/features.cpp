@@ -24,9 +24,8 @@ Features extract_features(Loader& loader, const Dataset& dataset, const torch::D
     features.bad.insert(features.bad.end(), batch.bad.begin(), batch.bad.end());
     const std::int64_t count = batch.size();
     if (count == 0) continue;
-    TORCH_CHECK(batch.groups.size() == 1 && batch.groups[0].size(0) == 1,
-                "extract_features: one view an image is wanted");
-    const torch::Tensor encoded = encode(batch.groups[0].squeeze(0).to(device));
+    TORCH_CHECK(batch.groups.size() == 1, "extract_features: views of one size are wanted");
+    const torch::Tensor encoded = encode(batch.groups[0].flatten(0, 1).to(device));
     const torch::Tensor values = encoded.to(torch::kCPU, torch::kFloat32);
     const torch::Tensor finite = values.isfinite().all(1);
     if (!finite.all().item<bool>()) {

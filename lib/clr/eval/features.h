@@ -20,9 +20,9 @@ struct Features {
   std::vector<BadImage> bad;
 };
 
-/// Runs `encode` over one epoch of a loader with one view an image, without gradients.
+/// Runs `encode` over one epoch of a loader with V views an image of one size, without gradients.
 ///
-/// Shapes:  encode: [N, 3, H, W] on `device` -> [N, F]. `progress` is called with the number of
+/// Shapes:  encode: [V * N, 3, H, W] on `device`, view after view -> [N, F]. `progress` is called with the number of
 ///          images done so far.
 /// Memory:  4 * n * F bytes, and one batch.
 /// Throws:  Error{data} from the loader; Error{diverged} when a feature is not finite, naming the

@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// SimCLR: two views of an image attract, all other rows of the batch repel. Source:
-// arXiv:2002.05709.
+// SimCLR: two views of an image attract, the other rows of the batch repel.
+//
+// Objective: NT-Xent over 2N rows of unit length, 2N - 2 negatives an anchor (arXiv:2002.05709,
+// eq. 1), or one of the losses that came from it: loss/nt_xent.h has each one's equation and source.
+// Differs from the reference: Google's code sums the means of both views' anchors, twice this value.
+//
+// Negatives of the anchor's own kind (false negatives) can be left out, as arXiv:2011.11765 cancels
+// them: rows of its dataset index or label (an oracle, for studies), or rows too much like it.
 #include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
 
 #include "clr/loss/nt_xent.h"
 #include "clr/method/method.h"
@@ -9,31 +19,102 @@
 namespace clr {
 namespace {
 
+enum class Loss { nt_xent, dcl, dclw, debiased, hard_negative };
+constexpr auto enum_names(Loss) {
+  return std::array{"nt_xent", "dcl", "dclw", "debiased", "hard_negative"};
+}
+
+enum class FalseNegatives { keep, same_index, same_label, cosine };
+constexpr auto enum_names(FalseNegatives) {
+  return std::array{"keep", "same_index", "same_label", "cosine"};
+}
+
 struct Options {
+  Loss loss = Loss::nt_xent;
   double temperature = 0.5;
+  double sigma = 0.5;
+  double positive_prior = 0.1;
+  double beta = 1.0;
+  FalseNegatives false_negatives = FalseNegatives::keep;
+  double cosine_limit = 0.9;
 
   static void fields(auto&& f) {
-    f("temperature", &Options::temperature, In{1e-3, 100}, "temperature of the NT-Xent loss");
+    f("loss", &Options::loss,
+      "nt_xent; dcl: without the positive in the denominator; dclw: that, with positives weighted; "
+      "debiased: negatives corrected for those of the anchor's class; hard_negative: that, with "
+      "near negatives weighted up");
+    f("temperature", &Options::temperature, In{1e-3, 100}, "temperature of the loss");
+    f("sigma", &Options::sigma, In{1e-3, 100}, "dclw: width of the positives' weights");
+    f("positive_prior", &Options::positive_prior, In{0, 0.999},
+      "debiased, hard_negative: share of the negatives that are of the anchor's class (tau plus)");
+    f("beta", &Options::beta, In{0, 100}, "hard_negative: how much near negatives count more");
+    f("false_negatives", &Options::false_negatives,
+      "negatives that are none for an anchor: keep them; leave out rows of its dataset index, of "
+      "its label (an oracle), or those above cosine_limit");
+    f("cosine_limit", &Options::cosine_limit, In{-1, 1},
+      "false_negatives cosine: largest cosine of a negative");
   }
 };
 
 /// Mean cosine of the pairs, and of all rows that are no pair: the latter by way of the sum of all
 /// unit rows, in O(N * D).
-std::pair<torch::Tensor, torch::Tensor> mean_cosines(const torch::Tensor& z) {
-  const torch::Tensor unit = z / at::linalg_vector_norm(z, 2, {2}, true).clamp_min(1e-12);
-  const auto n = static_cast<double>(z.size(1));
+std::pair<torch::Tensor, torch::Tensor> mean_cosines(const torch::Tensor& unit) {
+  const auto n = static_cast<double>(unit.size(1));
   const torch::Tensor pairs = (unit[0] * unit[1]).sum();
   const torch::Tensor all = unit.flatten(0, 1).sum(0).square().sum();
   return {pairs / n, (all - unit.square().sum() - 2 * pairs) / (4 * n * (n - 1))};
 }
 
+/// Share of an image's negatives whose id [N] is the image's own, the mean over images; ids are in
+/// [0, count). N >= 2. Both views of an image have its id, so that images can be counted for rows.
+torch::Tensor share_of_equal(const torch::Tensor& ids, std::int64_t count) {
+  const torch::Tensor ones = torch::ones(ids.sizes(), ids.options().dtype(torch::kFloat64));
+  const torch::Tensor sizes = at::zeros({count}, ones.options()).index_add(0, ids, ones);
+  const auto n = static_cast<double>(ids.size(0));
+  return (sizes * (sizes - 1)).sum() / (n * (n - 1));
+}
+
+/// Share of the negatives whose cosine exceeds `limit`, of unit rows [2, N, D]; block by block, as
+/// the loss goes about it.
+torch::Tensor share_above(const torch::Tensor& unit, double limit) {
+  constexpr std::int64_t kBlock = 1024;
+  const torch::Tensor rows = unit.flatten(0, 1);
+  const std::int64_t m = rows.size(0);
+  torch::Tensor above = at::zeros({}, rows.options().dtype(torch::kInt64));
+  for (std::int64_t first = 0; first < m; first += kBlock) {
+    const torch::Tensor block = rows.narrow(0, first, std::min(kBlock, m - first));
+    above += at::mm(block, rows.t()).gt(limit).sum();
+  }
+  // A row is no negative of itself, nor of its other view.
+  const torch::Tensor own = rows.square().sum(1).gt(limit).sum();
+  const torch::Tensor pairs = (unit[0] * unit[1]).sum(1).gt(limit).sum();
+  const auto count = static_cast<double>(m);
+  return (above - own - 2 * pairs).to(torch::kFloat64) / (count * (count - 2));
+}
+
 class SimClr : public Method {
  public:
   SimClr(const Options& options, const MethodContext& context)
-      : temperature_(options.temperature), view_forward_(context.view_forward) {
+      : options_(options),
+        view_forward_(context.view_forward),
+        classes_(context.classes),
+        dataset_size_(context.dataset_size) {
+    require_two_views(context.view_groups, "simclr");
+    const bool counted = options.loss == Loss::debiased || options.loss == Loss::hard_negative;
+    if (counted && options.false_negatives != FalseNegatives::keep) {
+      throw Error(ErrorKind::config,
+                  fmt::format("/method/false_negatives: expected keep with loss {}, which corrects "
+                              "for false negatives itself, got {}",
+                              to_string(options.loss), to_string(options.false_negatives)));
+    }
+    if (options.false_negatives == FalseNegatives::same_label) {
+      require_labels(context, "simclr with false_negatives same_label");
+    }
     loss_options_.backend = context.loss_backend;
     loss_options_.half_precision = context.half_precision;
-    require_two_views(context.view_groups, "simclr");
+    if (options.false_negatives == FalseNegatives::cosine) {
+      loss_options_.cosine_limit = options.cosine_limit;
+    }
     encoder_ = register_module("encoder", context.make_encoder());
     projector_ = register_module(
         "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
@@ -46,12 +127,30 @@ class SimClr : public Method {
     return {{for_loss(z)}};
   }
 
-  StepOutput loss(const Embeddings& embeddings, const Batch&, const StepContext&) override {
+  StepOutput loss(const Embeddings& embeddings, const Batch& batch, const StepContext&) override {
     const torch::Tensor& z = embeddings.z.at(0);
     StepOutput output;
-    output.loss = nt_xent(z[0], z[1], temperature_, loss_options_);
-    const auto [positive, negative] = mean_cosines(z.detach());
+    output.loss = loss_of(z[0], z[1], batch);
+    const torch::Tensor rows = z.detach();
+    const torch::Tensor unit = rows / at::linalg_vector_norm(rows, 2, {2}, true).clamp_min(1e-12);
+    const auto [positive, negative] = mean_cosines(unit);
     output.metrics = {{"positive_cosine", positive}, {"negative_cosine", negative}};
+    if (classes_ > 0) {
+      output.metrics.emplace_back("false_negative_share", share_of_equal(batch.labels, classes_));
+    }
+    switch (options_.false_negatives) {
+      case FalseNegatives::keep:
+        break;
+      case FalseNegatives::same_index:
+        output.metrics.emplace_back("masked_share", share_of_equal(batch.indices, dataset_size_));
+        break;
+      case FalseNegatives::same_label:
+        output.metrics.emplace_back("masked_share", output.metrics.back().second);
+        break;
+      case FalseNegatives::cosine:
+        output.metrics.emplace_back("masked_share", share_above(unit, options_.cosine_limit));
+        break;
+    }
     return output;
   }
 
@@ -59,9 +158,35 @@ class SimClr : public Method {
   MlpHead* projector() override { return projector_.get(); }
 
  private:
-  double temperature_;
+  torch::Tensor loss_of(const torch::Tensor& z0, const torch::Tensor& z1,
+                        const Batch& batch) const {
+    TwoViewOptions masked = loss_options_;
+    if (options_.false_negatives == FalseNegatives::same_index) {
+      masked.ids = batch.indices.repeat({2});
+    } else if (options_.false_negatives == FalseNegatives::same_label) {
+      masked.ids = batch.labels.repeat({2});
+    }
+    const double temperature = options_.temperature;
+    switch (options_.loss) {
+      case Loss::dcl:
+        return dcl(z0, z1, temperature, masked);
+      case Loss::dclw:
+        return dclw(z0, z1, temperature, options_.sigma, masked);
+      case Loss::debiased:
+        return debiased(z0, z1, temperature, options_.positive_prior, masked);
+      case Loss::hard_negative:
+        return hard_negative(z0, z1, temperature, options_.positive_prior, options_.beta, masked);
+      case Loss::nt_xent:
+        break;
+    }
+    return nt_xent(z0, z1, temperature, masked);
+  }
+
+  Options options_;
   TwoViewOptions loss_options_;
   ViewForward view_forward_;
+  std::int64_t classes_;
+  std::int64_t dataset_size_;
   std::shared_ptr<Encoder> encoder_;
   std::shared_ptr<MlpHead> projector_;
 };
@@ -70,7 +195,7 @@ class SimClr : public Method {
 
 MethodEntry simclr_method() {
   return make_entry<std::shared_ptr<Method>, Options, const MethodContext&>(
-      "simclr", "two views attract, the rest of the batch repels (NT-Xent)",
+      "simclr", "two views attract, the rest of the batch repels (NT-Xent and its kin)",
       [](const Options& options, const MethodContext& context) -> std::shared_ptr<Method> {
         return std::make_shared<SimClr>(options, context);
       });

@@ -41,6 +41,8 @@ struct TrainConfig {
   std::int64_t keep_checkpoints = 2;
   std::int64_t knn_every_epochs = 5;
   std::int64_t knn_images = 1000;
+  std::int64_t health_every_epochs = 1;
+  std::int64_t health_images = 512;
   std::int64_t seed = 0;
 
   static void fields(auto&& f) {
@@ -77,6 +79,9 @@ struct TrainConfig {
     f("knn_every_epochs", &TrainConfig::knn_every_epochs, In{0, 1e6},
       "epochs between kNN checks on labelled data; 0 = never");
     f("knn_images", &TrainConfig::knn_images, In{2, 1e7}, "images of the kNN check");
+    f("health_every_epochs", &TrainConfig::health_every_epochs, In{0, 1e6},
+      "epochs between measurements of alignment, uniformity, deviation and rank; 0 = never");
+    f("health_images", &TrainConfig::health_images, In{2, 1e5}, "images of these measurements");
     f("seed", &TrainConfig::seed, In{0, 9e15}, "of initialisation, order and augmentation");
   }
 };

@@ -20,6 +20,7 @@
 #include "clr/data/stream_plan.h"
 #include "clr/io/file.h"
 #include "clr/train/gradient_cache.h"
+#include "clr/train/health_monitor.h"
 #include "clr/train/knn_monitor.h"
 #include "clr/train/metrics_log.h"
 #include "clr/train/run_folder.h"
@@ -93,7 +94,12 @@ class Trainer::Loop {
         make_thread_loader(dataset_, std::make_shared<const Augmenter>(c.augment),
                            training_loader_options(c, options.device, options.loader_threads));
     if (dataset_->labelled() && c.train.knn_every_epochs > 0) {
-      monitor_ = std::make_unique<KnnMonitor>(c, dataset_, options.device, options.loader_threads);
+      knn_monitor_ =
+          std::make_unique<KnnMonitor>(c, dataset_, options.device, options.loader_threads);
+    }
+    if (c.train.health_every_epochs > 0) {
+      health_monitor_ =
+          std::make_unique<HealthMonitor>(c, dataset_, options.device, options.loader_threads);
     }
     if (options.resume) resume();
     metrics_ = std::make_unique<MetricsLog>(options.out, state_.metrics_bytes, state_.step);
@@ -107,8 +113,16 @@ class Trainer::Loop {
     if (state_.step > 0) {
       log_info("resumed {} at step {} of {}", checkpoint_.string(), state_.step, total_steps_);
     }
-    // Stopped between its last checkpoint and its result: what the check found is in neither.
-    if (finished() && monitor_) knn_top1_ = monitor_->top1(method_->encoder());
+    // Stopped between its last checkpoint and its result: what the checks found is in neither.
+    if (finished() && knn_monitor_) knn_top1_ = knn_monitor_->top1(method_->encoder());
+    if (finished() && health_monitor_) health_ = health_monitor_->measure(*method_);
+    if (state_.step == 0 && health_monitor_) {
+      // What the network is before it learns: everything after is to be read against it.
+      health_ = health_monitor_->measure(*method_);
+      Json json = row("start");
+      for (const auto& [name, value] : health_) json[name] = value;
+      metrics_->write(json);
+    }
     Progress progress("training", total_steps_, state_.step);
     method_->train();
     if (state_.step < total_steps_) loader_->start(state_.epoch, state_.step_in_epoch);
@@ -137,6 +151,7 @@ class Trainer::Loop {
     result.data_wait = overall_.data_wait();
     result.seconds = seconds_since(start);
     result.knn_top1 = knn_top1_;
+    result.health = health_;
     result.bad_images = static_cast<std::int64_t>(bad_.images().size());
     result.checkpoint = checkpoint_;
     return result;
@@ -371,18 +386,27 @@ class Trainer::Loop {
     const bool last = state_.step == total_steps_;
     const std::int64_t epochs_done = state_.epoch + 1;
     knn_top1_.reset();
-    if (monitor_ && (last || epochs_done % config_.train.knn_every_epochs == 0)) {
-      knn_top1_ = monitor_->top1(method_->encoder());
+    if (knn_monitor_ && (last || epochs_done % config_.train.knn_every_epochs == 0)) {
+      knn_top1_ = knn_monitor_->top1(method_->encoder());
     }
     if (knn_top1_) {
       json["knn_top1"] = *knn_top1_;
-      json["knn_images"] = monitor_->images();
+      json["knn_images"] = knn_monitor_->images();
+    }
+    health_.clear();
+    if (health_monitor_ && (last || epochs_done % config_.train.health_every_epochs == 0)) {
+      health_ = health_monitor_->measure(*method_);
+    }
+    std::string rank;
+    for (const auto& [name, value] : health_) {
+      json[name] = value;
+      if (name == "h_rank") rank = fmt::format("  rank {:.1f}", value);
     }
     metrics_->write(json);
     const std::string line = fmt::format(
-        "epoch {}/{}  loss {:.4f}{}  {:.0f} images/s", epochs_done, config_.train.epochs,
+        "epoch {}/{}  loss {:.4f}{}{}  {:.0f} images/s", epochs_done, config_.train.epochs,
         state_.last_epoch_loss, knn_top1_ ? fmt::format("  kNN {:.1f} %", 100 * *knn_top1_) : "",
-        overall_.images_per_s());
+        rank, overall_.images_per_s());
     // On few images epochs fly past faster than anyone reads; metrics.jsonl has them all.
     const auto now = std::chrono::steady_clock::now();
     if (last || knn_top1_ || now - epoch_line_ >= std::chrono::seconds(2)) {
@@ -433,7 +457,8 @@ class Trainer::Loop {
   std::vector<torch::Tensor> parameters_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Loader> loader_;
-  std::unique_ptr<KnnMonitor> monitor_;
+  std::unique_ptr<KnnMonitor> knn_monitor_;
+  std::unique_ptr<HealthMonitor> health_monitor_;
   std::unique_ptr<MetricsLog> metrics_;
   TrainingState state_;
   Throughput since_row_;
@@ -441,6 +466,7 @@ class Trainer::Loop {
   Throughput overall_;
   double last_loss_ = 0.0;
   std::optional<double> knn_top1_;
+  std::vector<std::pair<std::string, double>> health_;  ///< the last measured, of this moment
   fs::path checkpoint_;
   std::int64_t checkpoint_step_ = -1;
 };

@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "clr/data/dataset.h"
 #include "clr/data/loader.h"
@@ -35,6 +37,7 @@ struct TrainResult {
   double data_wait = 0.0;     ///< share of the training time spent waiting for data
   double seconds = 0.0;       ///< of this process, all
   std::optional<double> knn_top1;
+  std::vector<std::pair<std::string, double>> health;  ///< HealthMonitor::measure(), at the end
   std::int64_t bad_images = 0;
   std::filesystem::path checkpoint;
 };

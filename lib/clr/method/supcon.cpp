@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Supervised contrastive learning: all rows of an image's class attract, the others repel.
+//
+// Objective: "out", the mean over an anchor's positives of -log softmax (arXiv:2004.11362, eq. 2),
+// or "in", -log of the mean share of its positives (eq. 3). Two views an image, all rows together.
+// Differs from the reference: its code multiplies by temperature / base temperature (0.1 / 0.07 in
+// its CIFAR recipe), which belongs to the learning rate; solo-learn's loss is "in" without the
+// division by the number of positives, a constant.
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/zeros.h>
+
+#include "clr/loss/supcon.h"
+#include "clr/method/method.h"
+
+namespace clr {
+namespace {
+
+enum class Form { out, in };
+constexpr auto enum_names(Form) { return std::array{"out", "in"}; }
+
+struct Options {
+  Form loss = Form::out;
+  double temperature = 0.1;
+
+  static void fields(auto&& f) {
+    f("loss", &Options::loss,
+      "the mean over positives outside the logarithm (out) or inside it (in)");
+    f("temperature", &Options::temperature, In{1e-3, 100}, "temperature of the loss");
+  }
+};
+
+/// Mean cosine of rows of one class, and of rows of two, of rows [M, D], by way of the classes'
+/// sums, in O(M * D); 0 where there is no such pair. A row with itself does not count.
+std::pair<torch::Tensor, torch::Tensor> mean_cosines(const torch::Tensor& rows,
+                                                     const torch::Tensor& labels,
+                                                     std::int64_t classes) {
+  const torch::Tensor unit = rows / at::linalg_vector_norm(rows, 2, {1}, true).clamp_min(1e-12);
+  const torch::Tensor sums =
+      at::zeros({classes, unit.size(1)}, unit.options()).index_add(0, labels, unit);
+  const torch::Tensor ones = torch::ones(labels.sizes(), unit.options());
+  const torch::Tensor sizes = at::zeros({classes}, unit.options()).index_add(0, labels, ones);
+  const torch::Tensor within = sums.square().sum();
+  const torch::Tensor all = sums.sum(0).square().sum();
+  const torch::Tensor pairs = (sizes * (sizes - 1)).sum();
+  const auto m = static_cast<double>(unit.size(0));
+  const torch::Tensor others = m * m - sizes.square().sum();
+  return {(within - unit.square().sum()) / pairs.clamp_min(1),
+          (all - within) / others.clamp_min(1)};
+}
+
+class SupCon : public Method {
+ public:
+  SupCon(const Options& options, const MethodContext& context)
+      : options_(options),
+        backend_(context.loss_backend),
+        view_forward_(context.view_forward),
+        classes_(context.classes) {
+    require_labels(context, "supcon");
+    require_two_views(context.view_groups, "supcon");
+    encoder_ = register_module("encoder", context.make_encoder());
+    projector_ = register_module(
+        "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
+  }
+
+  Embeddings embed(const Batch& batch) override {
+    const torch::Tensor z = forward_views(
+        batch.groups.at(0), view_forward_,
+        [this](const View& view) { return projector_->forward(encoder_->forward(view)); });
+    return {{for_loss(z)}};
+  }
+
+  StepOutput loss(const Embeddings& embeddings, const Batch& batch, const StepContext&) override {
+    const torch::Tensor rows = embeddings.z.at(0).flatten(0, 1);
+    const torch::Tensor labels = batch.labels.repeat({2});
+    StepOutput output;
+    output.loss = options_.loss == Form::out
+                      ? supcon_out(rows, labels, options_.temperature, backend_)
+                      : supcon_in(rows, labels, options_.temperature, backend_);
+    const auto [positive, negative] = mean_cosines(rows.detach(), labels, classes_);
+    output.metrics = {{"positive_cosine", positive}, {"negative_cosine", negative}};
+    return output;
+  }
+
+  Encoder& encoder() override { return *encoder_; }
+  MlpHead* projector() override { return projector_.get(); }
+
+ private:
+  Options options_;
+  LossBackend backend_;
+  ViewForward view_forward_;
+  std::int64_t classes_;
+  std::shared_ptr<Encoder> encoder_;
+  std::shared_ptr<MlpHead> projector_;
+};
+
+}  // namespace
+
+MethodEntry supcon_method() {
+  return make_entry<std::shared_ptr<Method>, Options, const MethodContext&>(
+      "supcon", "images of one class attract, the rest of the batch repels",
+      [](const Options& options, const MethodContext& context) -> std::shared_ptr<Method> {
+        return std::make_shared<SupCon>(options, context);
+      });
+}
+
+}  // namespace clr

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clr/train/health_monitor.h"
+
+#include <ATen/ops/cat.h>
+
+#include "clr/eval/embedding_health.h"
+
+namespace clr {
+namespace {
+
+AugmentConfig two_views(const AugmentConfig& augment) {
+  AugmentConfig result = augment;
+  result.views.resize(1);
+  result.views[0].count = 2;
+  return result;
+}
+
+void add(std::vector<std::pair<std::string, double>>& values, const std::string& name,
+         const torch::Tensor& views) {
+  const EmbeddingHealth health = embedding_health(views);
+  values.emplace_back(name + "_alignment", health.alignment);
+  values.emplace_back(name + "_uniformity", health.uniformity);
+  values.emplace_back(name + "_deviation", health.deviation);
+  values.emplace_back(name + "_rank", health.effective_rank);
+}
+
+}  // namespace
+
+HealthMonitor::HealthMonitor(const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
+                             const torch::Device& device, int loader_threads)
+    : slice_(config, dataset, config.train.health_images, device, loader_threads),
+      augment_(two_views(config.augment)) {}
+
+std::vector<std::pair<std::string, double>> HealthMonitor::measure(Method& method) {
+  Encoder& encoder = method.encoder();
+  MlpHead* const projector = method.projector();
+  encoder.eval();
+  if (projector != nullptr) projector->eval();
+  // A row an image: h of its two views, then z of its two views.
+  std::int64_t width = 0;
+  const Features features = slice_.features(augment_, [&](const torch::Tensor& pixels) {
+    const torch::Tensor h = encoder.forward({pixels});
+    width = h.size(1);
+    std::vector<torch::Tensor> parts = h.chunk(2);
+    if (projector != nullptr) {
+      for (const torch::Tensor& z : projector->forward(h).chunk(2)) parts.push_back(z);
+    }
+    return at::cat(parts, 1);
+  });
+  encoder.train();
+  if (projector != nullptr) projector->train();
+
+  std::vector<std::pair<std::string, double>> values;
+  const torch::Tensor& rows = features.values;
+  if (rows.size(0) < 2) return values;
+  const auto views = [&rows](std::int64_t first, std::int64_t columns) {
+    return rows.narrow(1, first, columns).unflatten(1, {2, columns / 2}).transpose(0, 1);
+  };
+  add(values, "h", views(0, 2 * width));
+  if (projector != nullptr) add(values, "z", views(2 * width, rows.size(1) - 2 * width));
+  return values;
+}
+
+}  // namespace clr

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <torch/types.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "clr/data/dataset.h"
+#include "clr/method/method.h"
+#include "clr/train/monitor_slice.h"
+#include "clr/train/run_config.h"
+
+namespace clr {
+
+/// Shows during training how the representation lies (eval/embedding_health.h), without labels and
+/// alike for every method: two views by the first chain of augment.views of train.health_images of
+/// the training images, in evaluation mode and float32 (bfloat16's rounding would pass for rank).
+class HealthMonitor {
+ public:
+  /// `config` is resolved.
+  HealthMonitor(const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
+                const torch::Device& device, int loader_threads);
+
+  /// h_alignment, h_uniformity, h_deviation, h_rank of the encoder's features; with a projection
+  /// head also z_alignment, ... of its output. Nothing when fewer than two images can be read. The
+  /// networks are put into eval mode and back.
+  std::vector<std::pair<std::string, double>> measure(Method& method);
+
+ private:
+  MonitorSlice slice_;
+  AugmentConfig augment_;
+};
+
+}  // namespace clr

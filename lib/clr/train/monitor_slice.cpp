@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clr/train/monitor_slice.h"
+
+#include <algorithm>
+
+#include "clr/core/rng.h"
+
+namespace clr {
+namespace {
+
+std::vector<std::int64_t> fixed_slice(std::int64_t size, std::int64_t wanted) {
+  const Permutation order(0, 0, static_cast<std::uint64_t>(size), OpId::knn_slice);
+  std::vector<std::int64_t> indices(static_cast<std::size_t>(std::min(size, wanted)));
+  for (std::size_t i = 0; i < indices.size(); ++i) indices[i] = static_cast<std::int64_t>(order(i));
+  std::sort(indices.begin(), indices.end());
+  return indices;
+}
+
+}  // namespace
+
+MonitorSlice::MonitorSlice(const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
+                           std::int64_t images, const torch::Device& device, int loader_threads)
+    : slice_(make_subset(dataset, fixed_slice(dataset->size(), images))), device_(device) {
+  options_.batch_size = std::min<std::int64_t>(256, slice_->size());
+  options_.threads = loader_threads;
+  options_.layout = config.train.memory_format == MemoryFormat::channels_last
+                        ? PixelLayout::interleaved
+                        : PixelLayout::planar;
+  options_.data = config.data;
+  if (options_.data.on_error == OnError::replace) options_.data.on_error = OnError::skip;
+}
+
+Features MonitorSlice::features(
+    const AugmentConfig& augment,
+    const std::function<torch::Tensor(const torch::Tensor&)>& encode) const {
+  const auto loader =
+      make_thread_loader(slice_, std::make_shared<const Augmenter>(augment), options_);
+  return extract_features(*loader, *slice_, device_, encode);
+}
+
+}  // namespace clr
