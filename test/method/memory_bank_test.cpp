@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mistakes that must show here: rows by place in the batch instead of dataset index, rows moved
-// that no image of the batch has, momentum on the wrong side, rows that are not scaled back, noise that
-// depends on anything but seed and step or comes twice, a constant Z that is estimated anew, an
-// anchor's own row among its negatives, views matched with other images' rows, anything kept
+// that no image of the batch has, momentum on the wrong side, rows that are not scaled back, noise
+// that depends on anything but seed and step or comes twice, a constant Z that is estimated anew,
+// an anchor's own row among its negatives, views matched with other images' rows, anything kept
 // outside of saved tensors.
 #include <torch/types.h>
 #include <torch/utils.h>
