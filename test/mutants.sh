@@ -180,6 +180,11 @@ mutant "DCLW's weights get a gradient" nt_xent.cpp 's/sums\.pairs\.detach\(\)/su
 mutant "hard negatives: beta counts twice" nt_xent.cpp 's/inverse \* \(1 \+ beta\)/inverse * (1 + 2 * beta)/'
 mutant "both ways: one way counts twice" info_nce.cpp 's/forth \+ back/forth + forth/'
 mutant "the queue gets a gradient" info_nce.cpp 's/queue\.detach\(\)/queue/'
+mutant "NCE: the number of noise rows is forgotten" nce.cpp 's/ \+ std::log\(static_cast<double>\(noise\.size\(0\)\)\)//'
+mutant "NCE: the mean over noise" nce.cpp 's/h\.noise\)\.sum\(1\)/h.noise).mean(1)/'
+mutant "NCE: noise without the temperature" nce.cpp 's/1, 1 \/ temperature/1, 1/'
+mutant "NCE: the keys get a gradient" nce.cpp 's/key\.detach\(\)/key/'
+mutant "NCE: its constant without the keys" nce.cpp 's/s\.data\.to\(torch::kFloat64\)\.logsumexp\(0\)/torch::full({}, -INFINITY, torch::kFloat64)/'
 mutant "SupCon counts the row among its positives" supcon.cpp 's/ - rows\.z\)\)\.sum\(/)).sum(/'
 
 # CUDA's kernels, under the emulator.

@@ -54,7 +54,9 @@ struct TinyCase {
 };
 
 inline TinyCase tiny_case(const std::string& type) {
-  static const std::map<std::string, TinyCase> cases = {};
+  static const std::map<std::string, TinyCase> cases = {
+      {"memory_bank", {{{"type", "memory_bank"}, {"temperature", 0.5}, {"negatives", 16}}, {1}}},
+  };
   const auto found = cases.find(type);
   return found == cases.end() ? TinyCase{{{"type", type}}} : found->second;
 }
