@@ -56,6 +56,13 @@ struct TinyCase {
 inline TinyCase tiny_case(const std::string& type) {
   static const std::map<std::string, TinyCase> cases = {
       {"memory_bank", {{{"type", "memory_bank"}, {"temperature", 0.5}, {"negatives", 16}}, {1}}},
+      {"swav",
+       {{{"type", "swav"},
+         {"prototypes", 12},
+         {"freeze_prototypes_steps", 0},
+         {"queue_length", 20},
+         {"queue_from_epoch", 0}},
+        {2, 2}}},
   };
   const auto found = cases.find(type);
   return found == cases.end() ? TinyCase{{{"type", type}}} : found->second;

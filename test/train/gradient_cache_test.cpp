@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "clr/core/allocation_meter.h"
+#include "method/method_fixtures.h"
 #include "support/catch.h"
 
 namespace {
@@ -119,7 +120,9 @@ std::shared_ptr<Method> make_listed(const std::string& name, torch::ScalarType t
   context.total_steps = 20;
   context.view_forward = view_forward;
   clr::Component<Method> component;
-  component.read({{"type", name}}, clr::Place("test"));
+  const clr::test::TinyCase tiny = clr::test::tiny_case(name);
+  context.view_groups = tiny.view_groups;
+  component.read(tiny.method, clr::Place("test"));
   auto method = clr::methods().make(component, context);
   method->to(type);
   // Some layers begin at zero, and nothing would pass through them.
@@ -128,10 +131,15 @@ std::shared_ptr<Method> make_listed(const std::string& name, torch::ScalarType t
   return method;
 }
 
-Batch random_batch(std::int64_t images, torch::ScalarType type, std::int64_t side = 4) {
+/// A group's views are one pixel larger than those of the one before it.
+Batch random_batch(std::int64_t images, torch::ScalarType type, std::int64_t side = 4,
+                   const std::vector<int>& view_groups = {2}) {
   torch::manual_seed(13);
   Batch batch;
-  batch.groups = {torch::rand({2, images, 3, side, side}, type)};
+  for (const int views : view_groups) {
+    batch.groups.push_back(torch::rand({views, images, 3, side, side}, type));
+    ++side;
+  }
   batch.labels = torch::randint(0, 10, {images}, torch::kInt64);
   batch.indices = torch::randperm(images, torch::kInt64);
   batch.epoch = 1;
@@ -280,7 +288,7 @@ CATCH_TEST_CASE("every method's gradients are the same in micro-batches", "[trai
         CATCH_INFO(name << " " << torch::toString(type));
         const auto method = make_listed(name, type, view_forward);
         method->eval();
-        const Batch batch = random_batch(12, type, 8);
+        const Batch batch = random_batch(12, type, 8, clr::test::tiny_case(name).view_groups);
         const Step expected = with_all_graphs(*method, {batch});
         CATCH_CHECK(expected.gradients.size() == method->parameters().size());
         for (const auto& sizes : kCuts) {
