@@ -187,6 +187,19 @@ mutant "NCE: the keys get a gradient" nce.cpp 's/key\.detach\(\)/key/'
 mutant "NCE: its constant without the keys" nce.cpp 's/s\.data\.to\(torch::kFloat64\)\.logsumexp\(0\)/torch::full({}, -INFINITY, torch::kFloat64)/'
 mutant "SupCon counts the row among its positives" supcon.cpp 's/ - rows\.z\)\)\.sum\(/)).sum(/'
 
+mutant "codes: samples are scaled before prototypes" sinkhorn.cpp \
+  's/log_softmax\(codes, 0\)/log_softmax(codes, 1)/; s/at::softmax\(codes, 1\)/at::softmax(codes, 0)/'
+mutant "codes: an iteration too many" sinkhorn.cpp 's/i = 1; i < iterations/i = 0; i < iterations/'
+mutant "codes: an iteration too few" sinkhorn.cpp 's/i = 1; i < iterations/i = 2; i < iterations/'
+mutant "codes: a prototype's last scaling comes after the samples'" sinkhorn.cpp \
+  's/return codes;/return codes \/ codes.sum(0, true);/'
+mutant "codes: exponentials that overflow" sinkhorn.cpp \
+  's/at::log_softmax\(codes, 0\)/(codes.exp() \/ codes.exp().sum(0, true)).log()/'
+mutant "codes: exponentials that vanish" sinkhorn.cpp \
+  's/at::log_softmax\(codes, 0\)/((codes - codes.max()).exp() \/ (codes - codes.max()).exp().sum(0, true)).log()/'
+mutant "codes: 16 bits stay 16 bits" sinkhorn.cpp 's/c10::promoteTypes\(scores\.scalar_type\(\), torch::kFloat32\)/scores.scalar_type()/'
+mutant "codes: a gradient flows through them" sinkhorn.cpp 's/const at::NoGradGuard no_grad;//'
+
 # CUDA's kernels, under the emulator.
 readonly kernels=contrastive_kernels.cuh tiles=contrastive_tiles.cuh
 mutant "kernels: a tile's column sums are dropped" $kernels \

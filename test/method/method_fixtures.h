@@ -56,6 +56,12 @@ struct TinyCase {
 inline TinyCase tiny_case(const std::string& type) {
   static const std::map<std::string, TinyCase> cases = {
       {"memory_bank", {{{"type", "memory_bank"}, {"temperature", 0.5}, {"negatives", 16}}, {1}}},
+      {"moco",
+       {{{"type", "moco"},
+         {"temperature", 0.2},
+         {"momentum", 0.9},
+         {"queue_size", 20},
+         {"symmetric", true}}}},
       {"swav",
        {{{"type", "swav"},
          {"prototypes", 12},

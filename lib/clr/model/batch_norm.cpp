@@ -5,14 +5,24 @@
 #include <ATen/ops/_foreach_copy.h>
 #include <ATen/ops/_foreach_lerp.h>
 #include <ATen/ops/batch_norm.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
+
+#include <algorithm>
 
 namespace clr {
 namespace {
 
 constexpr double kEpsilon = 1e-5;
 constexpr double kMomentum = 0.1;
+
+torch::Tensor normalize(const torch::Tensor& x, const torch::Tensor& weight,
+                        const torch::Tensor& bias, const torch::Tensor& running_mean,
+                        const torch::Tensor& running_var, bool training) {
+  return at::batch_norm(x, weight, bias, running_mean, running_var, training, kMomentum, kEpsilon,
+                        at::globalContext().userEnabledCuDNN());
+}
 
 std::vector<torch::Tensor> cloned(const std::vector<torch::Tensor>& tensors) {
   std::vector<torch::Tensor> copies;
@@ -36,10 +46,31 @@ BatchNorm::BatchNorm(std::int64_t channels, bool affine) {
 torch::Tensor BatchNorm::forward(const torch::Tensor& x) {
   const bool counting = is_training() && !frozen_;
   if (counting) num_batches_tracked.add_(1);
+  const std::int64_t groups = is_training() ? std::min(splits_, x.size(0) / 2) : 1;
+  if (groups > 1) return forward_split(x, groups, counting);
   const bool running = counting || !is_training();
-  return at::batch_norm(x, weight, bias, running ? running_mean : torch::Tensor(),
-                        running ? running_var : torch::Tensor(), is_training(), kMomentum, kEpsilon,
-                        at::globalContext().userEnabledCuDNN());
+  return normalize(x, weight, bias, running ? running_mean : torch::Tensor(),
+                   running ? running_var : torch::Tensor(), is_training());
+}
+
+torch::Tensor BatchNorm::forward_split(const torch::Tensor& x, std::int64_t groups, bool counting) {
+  torch::Tensor means;  // a row a group, updated in place
+  torch::Tensor vars;
+  if (counting) {
+    means = running_mean.repeat({groups, 1});
+    vars = running_var.repeat({groups, 1});
+  }
+  std::vector<torch::Tensor> parts = x.tensor_split(groups);
+  for (std::int64_t g = 0; g < groups; ++g) {
+    torch::Tensor& part = parts[static_cast<std::size_t>(g)];
+    part = normalize(part, weight, bias, counting ? means[g] : torch::Tensor(),
+                     counting ? vars[g] : torch::Tensor(), true);
+  }
+  if (counting) {
+    running_mean.copy_(means.mean(0));
+    running_var.copy_(vars.mean(0));
+  }
+  return at::cat(parts);
 }
 
 PooledStatistics::PooledStatistics(const torch::nn::Module& module) {

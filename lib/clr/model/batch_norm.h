@@ -24,6 +24,14 @@ class BatchNorm : public torch::nn::Module {
   /// running ones and num_batches_tracked alone.
   void set_frozen(bool frozen) { frozen_ = frozen; }
 
+  /// In training mode, `splits` groups of the rows, in their order and of equal size as far as that
+  /// goes, are normalised by their own statistics; the running ones become the mean of what each
+  /// group alone would have left. Fewer groups where one would have less than 2 rows.
+  ///
+  /// Source: SplitBatchNorm of MoCo's CIFAR demo, a stand-in for batch norm on `splits` GPUs; its
+  ///         groups are every splits-th row.
+  void set_splits(std::int64_t splits) { splits_ = splits; }
+
   torch::Tensor weight;  ///< undefined if not affine
   torch::Tensor bias;
   torch::Tensor running_mean;
@@ -31,7 +39,10 @@ class BatchNorm : public torch::nn::Module {
   torch::Tensor num_batches_tracked;
 
  private:
+  torch::Tensor forward_split(const torch::Tensor& x, std::int64_t groups, bool counting);
+
   bool frozen_ = false;
+  std::int64_t splits_ = 1;
 };
 
 /// Lets several forward passes count as one in the running statistics of a module's batch norms.

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""MoCo and SwAV on a small CIFAR-10 in PyTorch with lightly's losses: the other side of clr's
+moco_cifar10_tiny and swav_cifar10_tiny.
+
+Trains on the first --per-class files of each class of DATA/train, judges the frozen encoder on
+DATA/test (with --holdout on DATA/train's next files) and prints one JSON object.
+"""
+
+import argparse
+import copy
+import json
+import os
+import sys
+import time
+
+import torch
+from lightly.loss import NTXentLoss, SwaVLoss
+from lightly.models.modules import SwaVPrototypes
+from lightly.models.utils import deactivate_requires_grad, update_momentum
+from torch import nn
+
+import simclr_data
+import simclr_evaluate
+import simclr_model
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("method", choices=["moco", "swav"])
+    parser.add_argument("--data", required=True, help="folder with train/CLASS/*, test/CLASS/*")
+    parser.add_argument("--per-class", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--compute-threads", type=int, default=2)
+    parser.add_argument("--directions", choices=["mean", "sum"], default="mean",
+                        help="moco: of the losses of both directions")
+    parser.add_argument("--holdout", action="store_true", help="judge on training files not used")
+    return parser.parse_args()
+
+
+def head(features):
+    return nn.Sequential(nn.Linear(features, 1024, bias=False), nn.BatchNorm1d(1024), nn.ReLU(),
+                         nn.Linear(1024, 128))
+
+
+class MoCo(nn.Module):
+    learning_rate = 0.06
+
+    def __init__(self, directions):
+        super().__init__()
+        self.encoder = simclr_model.Encoder(0.25)
+        self.head = head(self.encoder.feature_dim)
+        self.target = copy.deepcopy(nn.Sequential(self.encoder, self.head))
+        deactivate_requires_grad(self.target)
+        self.criterion = NTXentLoss(temperature=0.1, memory_bank_size=(4096, 128))
+        self.scale = 0.5 if directions == "mean" else 1.0
+
+    def optimizer(self):
+        trained = [p for p in self.parameters() if p.requires_grad]
+        return torch.optim.SGD(trained, lr=self.learning_rate, momentum=0.9, weight_decay=5e-4)
+
+    def before(self):
+        update_momentum(self.encoder, self.target[0], 0.99)
+        update_momentum(self.head, self.target[1], 0.99)
+
+    def loss(self, view0, view1):
+        with torch.autocast("cpu", torch.bfloat16):
+            queries = [self.head(self.encoder(view)) for view in (view0, view1)]
+            with torch.no_grad():
+                keys = [self.target(view) for view in (view0, view1)]
+        return self.scale * (self.criterion(queries[0].float(), keys[1].float()) +
+                             self.criterion(queries[1].float(), keys[0].float()))
+
+
+class SwAV(nn.Module):
+    learning_rate = 1e-3
+
+    def __init__(self, _):
+        super().__init__()
+        self.encoder = simclr_model.Encoder(0.25)
+        self.head = head(self.encoder.feature_dim)
+        self.prototypes = SwaVPrototypes(128, 128)
+        self.criterion = SwaVLoss()
+
+    def optimizer(self):
+        return torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=1e-6)
+
+    def before(self):
+        self.prototypes.normalize()
+
+    def loss(self, view0, view1):
+        with torch.autocast("cpu", torch.bfloat16):
+            z = self.head(self.encoder(torch.cat([view0, view1])))
+        z = nn.functional.normalize(z.float(), dim=1)
+        return self.criterion(list(self.prototypes(z).chunk(2)), [])
+
+
+def main():
+    args = parse()
+    torch.set_num_threads(args.compute_threads)
+    torch.manual_seed(args.seed)
+    paths, labels, _ = simclr_data.list_images(os.path.join(args.data, "train"), args.per_class)
+    loader = simclr_data.train_loader(paths, 256, args.workers, args.seed)
+    model = {"moco": MoCo, "swav": SwAV}[args.method](args.directions)
+    model.to(memory_format=torch.channels_last).train()
+    optimizer = model.optimizer()
+    total_steps = args.epochs * len(loader)
+    step, began = 0, time.perf_counter()
+    for epoch in range(args.epochs):
+        losses = []
+        for views in loader:
+            view0, view1 = (v.contiguous(memory_format=torch.channels_last) for v in views)
+            rate = simclr_model.cosine_learning_rate(step, total_steps, model.learning_rate)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            model.before()
+            optimizer.zero_grad(set_to_none=True)
+            loss = model.loss(view0, view1)
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+            step += 1
+        print(f"epoch {epoch + 1}/{args.epochs} loss {sum(losses) / len(losses):.4f} "
+              f"{step * 256 / (time.perf_counter() - began):.0f} images/s", file=sys.stderr,
+              flush=True)
+
+    if args.holdout:
+        more, more_labels, _ = simclr_data.list_images(os.path.join(args.data, "train"),
+                                                       2 * args.per_class)
+        used = set(map(str, paths))
+        kept = [i for i, path in enumerate(more) if str(path) not in used]
+        test_paths, test_labels = [more[i] for i in kept], more_labels[kept]
+    else:
+        test_paths, test_labels, _ = simclr_data.list_images(os.path.join(args.data, "test"))
+    encoder = model.encoder.to(memory_format=torch.contiguous_format)
+    h_train = simclr_evaluate.features(encoder, simclr_data.load_all(paths))
+    h_test = simclr_evaluate.features(encoder, simclr_data.load_all(test_paths))
+    print(json.dumps({
+        "method": args.method, "seed": args.seed, "directions": args.directions,
+        "holdout": args.holdout, "loss_last_epoch": sum(losses) / len(losses),
+        "knn": simclr_evaluate.knn_top1(h_train, labels, h_test, test_labels),
+        "linear": simclr_evaluate.linear_top1(h_train, labels, h_test, test_labels)}))
+
+
+if __name__ == "__main__":
+    main()
