@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// MoCo v3: a prediction head's queries attract the keys that a slowly moving copy of encoder and
+// projection head makes of the image's other view, and are repelled by the batch's other keys of
+// that view. No queue. Source: arXiv:2104.02057, algorithm 1.
+//
+// Objective: ctr(q0, k1) + ctr(q1, k0), where ctr is the mean cross-entropy over the N keys of one
+// view, times 2 * temperature.
+//
+// Where other code differs:
+// - Its own code averages the target before it makes the keys, so that its momentum is one step
+//   further along the ramp; here, as in solo-learn, a step's momentum follows that step.
+// - solo-learn's prediction head ends without batch norm: predictor.batch_norm = hidden.
+// - Views go through the networks one by one whatever train.view_forward says, as in both.
+#include <ATen/ops/softplus.h>
+
+#include "clr/loss/contrastive.h"
+#include "clr/loss/op.h"
+#include "clr/method/method.h"
+#include "clr/method/momentum_encoder.h"
+
+namespace clr {
+namespace {
+
+/// A prediction head: as wide as the embedding at both ends.
+struct PredictorOptions {
+  std::int64_t layers = 2;
+  std::int64_t hidden = 4096;
+  HeadBatchNorm batch_norm = HeadBatchNorm::all;
+  bool bias = false;
+
+  static void fields(auto&& f) {
+    f("layers", &PredictorOptions::layers, In{1, 3}, "linear layers");
+    f("hidden", &PredictorOptions::hidden, In{1, 1 << 20}, "width of the hidden layers");
+    f("batch_norm", &PredictorOptions::batch_norm,
+      "after no layer, the hidden layers, or all (the last one without scale and shift)");
+    f("bias", &PredictorOptions::bias, "biases in the layers that no batch norm follows");
+  }
+};
+
+struct Options : MomentumOptions {
+  double temperature = 1.0;
+  PredictorOptions predictor;
+
+  Options() { final_momentum = 1.0; }
+
+  static void fields(auto&& f) {
+    base_fields<Options>(f);
+    f("temperature", &Options::temperature, In{1e-3, 100}, "temperature of the InfoNCE loss");
+    f("predictor", &Options::predictor, "prediction head on the queries");
+  }
+};
+
+class MoCoV3 : public Method {
+ public:
+  MoCoV3(const Options& options, const MethodContext& context)
+      : options_(options),
+        loss_backend_(context.loss_backend),
+        half_precision_(context.half_precision) {
+    require_two_views(context.view_groups, "moco_v3");
+    encoder_ = register_module("encoder", context.make_encoder());
+    projector_ = register_module(
+        "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
+    const std::int64_t width = projector_->output_dim();
+    predictor_ = register_module(
+        "predictor",
+        std::make_shared<MlpHead>(
+            width, MlpHeadConfig{options.predictor.layers, options.predictor.hidden, width,
+                                 options.predictor.batch_norm, options.predictor.bias}));
+    target_ = register_module("target",
+                              std::make_shared<MomentumEncoder>(context, *encoder_, *projector_));
+  }
+
+  void before_step(const StepContext& context) override {
+    // Weights may have been loaded since the target was made.
+    if (context.step == 0) target_->copy(*encoder_, *projector_);
+  }
+
+  /// Queries of both views, then keys of both.
+  Embeddings embed(const Batch& batch) override {
+    const torch::Tensor& views = batch.groups.at(0);
+    const torch::Tensor queries =
+        forward_views(views, ViewForward::per_view, [this](const View& view) {
+          return predictor_->forward(projector_->forward(encoder_->forward(view)));
+        });
+    const torch::Tensor keys = forward_views(
+        views, ViewForward::per_view, [this](const View& view) { return target_->forward(view); });
+    return {{for_loss(queries), for_loss(keys)}};
+  }
+
+  StepOutput loss(const Embeddings& embeddings, const Batch&, const StepContext& context) override {
+    const torch::Tensor& queries = embeddings.z.at(0);
+    const torch::Tensor keys = embeddings.z.at(1).detach();
+    StepOutput output;
+    torch::Tensor total;
+    torch::Tensor pairs = torch::zeros({}, queries.options());
+    torch::Tensor all = torch::zeros({}, queries.options());
+    for (std::int64_t view = 0; view < 2; ++view) {
+      const torch::Tensor rows = unit_rows(queries[view]);
+      const torch::Tensor columns = unit_rows(keys[1 - view]);
+      const torch::Tensor direction = cross_entropy(rows, columns) * (2 * options_.temperature);
+      total = total.defined() ? total + direction : direction;
+      pairs += (rows * columns).detach().sum();
+      all += rows.detach().sum(0).dot(columns.sum(0));
+    }
+    output.loss = total.to(queries.scalar_type());
+    const auto n = static_cast<double>(queries.size(1));
+    output.metrics = {{"positive_cosine", pairs / (2 * n)},
+                      {"negative_cosine", (all - pairs) / (2 * n * (n - 1))}};
+    if (options_.ramped()) {
+      output.metrics.emplace_back("momentum",
+                                  torch::tensor(options_.momentum_at(context), torch::kFloat64));
+    }
+    return output;
+  }
+
+  void after_step(const Embeddings&, const Batch&, const StepContext& context) override {
+    target_->follow(*encoder_, *projector_, options_.momentum_at(context));
+  }
+
+  Encoder& encoder() override { return *encoder_; }
+  MlpHead* projector() override { return projector_.get(); }
+
+ private:
+  /// Mean over the rows, column i being row i's class.
+  torch::Tensor cross_entropy(const torch::Tensor& rows, const torch::Tensor& columns) const {
+    ContrastiveProblem problem;
+    problem.rows = rows;
+    problem.columns = columns;
+    problem.inverse_temperature = inverse_temperature(options_.temperature, rows.device());
+    problem.pairing = Pairing::same_index;
+    problem.backend = loss_backend_;
+    problem.half_precision = half_precision_;
+    const LogSums sums = log_sums(problem);
+    return at::softplus(sums.rows - sums.pairs, 1, detail::kSoftplusLinear).mean();
+  }
+
+  Options options_;
+  LossBackend loss_backend_;
+  bool half_precision_;
+  std::shared_ptr<Encoder> encoder_;
+  std::shared_ptr<MlpHead> projector_;
+  std::shared_ptr<MlpHead> predictor_;
+  std::shared_ptr<MomentumEncoder> target_;
+};
+
+}  // namespace
+
+MethodEntry moco_v3_method() {
+  return make_entry<std::shared_ptr<Method>, Options, const MethodContext&>(
+      "moco_v3", "a prediction head's queries meet keys of a slowly moving network, in the batch",
+      [](const Options& options, const MethodContext& context) -> std::shared_ptr<Method> {
+        return std::make_shared<MoCoV3>(options, context);
+      });
+}
+
+}  // namespace clr
