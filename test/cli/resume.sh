@@ -48,7 +48,7 @@ strip() { sed -E 's/"(time|images_per_s|data_wait)":[^,}]*,?//g' "$1/metrics.jso
 strip whole >whole.txt
 strip broken >broken.txt
 check "metrics.jsonl is equal but for times" cmp whole.txt broken.txt
-check "a row a step and an epoch" test "$(wc -l <whole.txt)" -eq $((84 + 12))
+check "a row at the start, a step and an epoch" test "$(wc -l <whole.txt)" -eq $((1 + 84 + 12))
 
 # Killed without warning: rows from after the checkpoint are dropped and made again.
 (prefix=exec && run killed 1) &

@@ -34,15 +34,22 @@ std::string type_text(const Json& schema) {
   return type + range;
 }
 
-void write_table(std::string& text, const Json& properties) {
-  text += "\n| key | value | default | meaning |\n|---|---|---|---|\n";
+/// A row a key. `inside`: keys of nested structs too, as `struct.key`.
+void write_rows(std::string& text, const Json& properties, const std::string& prefix, bool inside) {
   for (const auto& [key, schema] : properties.items()) {
     if (key == "type" && schema.contains("const")) continue;
     text +=
-        fmt::format("| `{}` | {} | {} | {} |\n", key, type_text(schema),
+        fmt::format("| `{}` | {} | {} | {} |\n", prefix + key, type_text(schema),
                     schema.contains("default") ? fmt::format("`{}`", schema["default"].dump()) : "",
                     schema.value("description", ""));
+    if (inside && schema.contains("properties"))
+      write_rows(text, schema["properties"], prefix + key + ".", inside);
   }
+}
+
+void write_table(std::string& text, const Json& properties, bool inside) {
+  text += "\n| key | value | default | meaning |\n|---|---|---|---|\n";
+  write_rows(text, properties, "", inside);
 }
 
 /// A section, and below it the types or structs that it nests.
@@ -54,11 +61,11 @@ void write_section(std::string& text, const std::string& title, const Json& sche
       const Json& type = choice["properties"]["type"];
       text += fmt::format("\n{}# `\"type\": \"{}\"`\n\n{}.\n", hashes,
                           type["const"].get<std::string>(), type.value("description", ""));
-      if (choice["properties"].size() > 1) write_table(text, choice["properties"]);
+      if (choice["properties"].size() > 1) write_table(text, choice["properties"], /*inside=*/true);
     }
     return;
   }
-  write_table(text, schema["properties"]);
+  write_table(text, schema["properties"], /*inside=*/false);
   for (const auto& [key, property] : schema["properties"].items()) {
     const Json* nested = &property;
     while (nested->contains("items")) nested = &(*nested)["items"];

@@ -21,7 +21,10 @@ std::vector<std::int64_t> fixed_slice(std::int64_t size, std::int64_t wanted) {
 MonitorSlice::MonitorSlice(const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
                            std::int64_t images, const torch::Device& device, int loader_threads)
     : slice_(make_subset(dataset, fixed_slice(dataset->size(), images))), device_(device) {
-  options_.batch_size = std::min<std::int64_t>(256, slice_->size());
+  // Never more at once than training takes: to look must not cost memory that the run does without.
+  const TrainConfig& train = config.train;
+  const std::int64_t at_once = train.micro_batch > 0 ? train.micro_batch : train.batch_size;
+  options_.batch_size = std::min({std::int64_t{256}, at_once, slice_->size()});
   options_.threads = loader_threads;
   options_.layout = config.train.memory_format == MemoryFormat::channels_last
                         ? PixelLayout::interleaved
