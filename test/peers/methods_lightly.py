@@ -36,6 +36,9 @@ def parse():
     parser.add_argument("--compute-threads", type=int, default=2)
     parser.add_argument("--directions", choices=["mean", "sum"], default="mean",
                         help="moco: of the losses of both directions")
+    parser.add_argument("--strict-queue", action="store_true",
+                        help="moco: both directions see the queue without the batch's own keys; "
+                             "lightly's second one sees those of the first")
     parser.add_argument("--holdout", action="store_true", help="judge on training files not used")
     return parser.parse_args()
 
@@ -48,14 +51,15 @@ def head(features):
 class MoCo(nn.Module):
     learning_rate = 0.06
 
-    def __init__(self, directions):
+    def __init__(self, args):
         super().__init__()
+        self.strict = args.strict_queue
         self.encoder = simclr_model.Encoder(0.25)
         self.head = head(self.encoder.feature_dim)
         self.target = copy.deepcopy(nn.Sequential(self.encoder, self.head))
         deactivate_requires_grad(self.target)
         self.criterion = NTXentLoss(temperature=0.1, memory_bank_size=(4096, 128))
-        self.scale = 0.5 if directions == "mean" else 1.0
+        self.scale = 0.5 if args.directions == "mean" else 1.0
 
     def optimizer(self):
         trained = [p for p in self.parameters() if p.requires_grad]
@@ -70,8 +74,17 @@ class MoCo(nn.Module):
             queries = [self.head(self.encoder(view)) for view in (view0, view1)]
             with torch.no_grad():
                 keys = [self.target(view) for view in (view0, view1)]
-        return self.scale * (self.criterion(queries[0].float(), keys[1].float()) +
-                             self.criterion(queries[1].float(), keys[0].float()))
+        memory = self.criterion.memory_bank
+        before = memory.bank.clone()
+        first = self.criterion(queries[0].float(), keys[1].float())
+        if self.strict:
+            at, after, memory.bank = int(memory.bank_ptr), memory.bank, before
+        second = self.criterion(queries[1].float(), keys[0].float())
+        if self.strict:
+            end = at + len(view0)
+            after[at:end] = memory.bank[at:end]
+            memory.bank = after
+        return self.scale * (first + second)
 
 
 class SwAV(nn.Module):
@@ -103,7 +116,7 @@ def main():
     torch.manual_seed(args.seed)
     paths, labels, _ = simclr_data.list_images(os.path.join(args.data, "train"), args.per_class)
     loader = simclr_data.train_loader(paths, 256, args.workers, args.seed)
-    model = {"moco": MoCo, "swav": SwAV}[args.method](args.directions)
+    model = {"moco": MoCo, "swav": SwAV}[args.method](args)
     model.to(memory_format=torch.channels_last).train()
     optimizer = model.optimizer()
     total_steps = args.epochs * len(loader)
