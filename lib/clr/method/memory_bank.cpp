@@ -104,7 +104,7 @@ class MemoryBank : public Method {
     const torch::Tensor cosines = (rows.anchors * rows.own).sum(1);
     StepOutput output;
     if (options_.loss == BankLoss::nce) {
-      const torch::Tensor log_normalizer = log_normalizer_or_estimate(rows);
+      const torch::Tensor log_normalizer = estimated() ? log_normalizer_ : estimate(rows);
       output.loss = nce(rows.anchors, rows.own, rows.others, options_.temperature, log_normalizer);
       output.metrics.emplace_back("log_normalizer", log_normalizer);
     } else {
@@ -124,9 +124,9 @@ class MemoryBank : public Method {
   void after_step(const Embeddings& embeddings, const Batch& batch,
                   const StepContext& context) override {
     const torch::NoGradGuard no_grad;
-    if (options_.loss == BankLoss::nce) {
-      // The estimate that loss() made, of the same rows.
-      log_normalizer_.copy_(log_normalizer_or_estimate(gather(embeddings, batch, context)));
+    if (options_.loss == BankLoss::nce && !estimated()) {
+      // Once, and the number that loss() had: of the same rows.
+      log_normalizer_.copy_(estimate(gather(embeddings, batch, context)));
     }
     update_bank(embeddings, batch.indices);
   }
@@ -187,12 +187,13 @@ class MemoryBank : public Method {
     return at::softplus(log_sums(problem).rows - positives).mean().to(rows.anchors.scalar_type());
   }
 
-  /// The first batch's estimate is held for the whole run.
-  torch::Tensor log_normalizer_or_estimate(const Rows& rows) const {
+  bool estimated() {
     if (!estimated_) estimated_ = log_normalizer_.item<double>() != -kInfinity;
-    return estimated_
-               ? log_normalizer_.clone()
-               : nce_log_normalizer(rows.anchors, rows.own, rows.others, options_.temperature);
+    return estimated_;
+  }
+
+  torch::Tensor estimate(const Rows& rows) const {
+    return nce_log_normalizer(rows.anchors, rows.own, rows.others, options_.temperature);
   }
 
   /// Rows of the batch's images towards the mean of their views.
@@ -217,7 +218,7 @@ class MemoryBank : public Method {
   torch::Tensor bank_;            ///< [images, D], rows of unit length
   torch::Tensor log_normalizer_;  ///< float64 scalar, log(Z / images); with nce only
   /// Whether log_normalizer_ is known to hold a value, so that a GPU is asked no more.
-  mutable bool estimated_ = false;
+  bool estimated_ = false;
 };
 
 }  // namespace
