@@ -68,9 +68,9 @@ std::vector<double> train(const Json& json) {
 }  // namespace
 
 CATCH_TEST_CASE("steps of moco and moco_v3 are PyTorch's", "[method]") {
-  // Mistakes, each seen in a later loss: an average of the wrong weights or at the wrong time; the ramp a
-  // step off; joint statistics; a queue out of order, or one that stands still; weight decay of the
-  // target; a factor of the loss. In float64, where rounding hides nothing.
+  // Mistakes, each seen in a later loss: an average of the wrong weights or at the wrong time; the
+  // ramp a step off; joint statistics; a queue out of order, or one that stands still; weight decay
+  // of the target; a factor of the loss. In float64, where rounding hides nothing.
   const std::string path = kFolder + "steps.json";
   const Json expected = parse_json(read_file(path, ErrorKind::data), path);
   Json moco = {{"type", "moco"}, {"temperature", 0.1}, {"queue_size", 20}, {"momentum", 0.8}};
