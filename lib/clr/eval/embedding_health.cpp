@@ -3,10 +3,11 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/linalg_eigvalsh.h>
-#include <ATen/ops/linalg_vector_norm.h>
 
 #include <algorithm>
 #include <cmath>
+
+#include "clr/loss/contrastive.h"
 
 namespace clr {
 namespace {
@@ -46,7 +47,7 @@ EmbeddingHealth embedding_health(const torch::Tensor& views) {
               "embedding_health: expected [2, n, D] with n >= 2, got ", views.sizes());
   const at::NoGradGuard no_grad;
   const torch::Tensor z = views.to(torch::kFloat64);
-  const torch::Tensor unit = z / at::linalg_vector_norm(z, 2, {2}, true).clamp_min(1e-12);
+  const torch::Tensor unit = unit_rows(z[0], z[1]).view_as(z);
   EmbeddingHealth health;
   health.alignment = (unit[0] - unit[1]).square().sum(1).mean().item<double>();
   health.uniformity = (uniformity(unit[0]) + uniformity(unit[1])) / 2.0;

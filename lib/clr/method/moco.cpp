@@ -15,6 +15,7 @@
 // - Views go through the networks one by one whatever train.view_forward says, as in all of these.
 // - The momentum's ramp, which the papers lack, is solo-learn's.
 #include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 
@@ -99,10 +100,7 @@ class MoCo : public Method {
     output.metrics = {{"positive_cosine", (unit * unit_rows(keys)).sum() / rows},
                       {"negative_cosine", unit.sum(0).dot(queue_.sum(0)) /
                                               (rows * static_cast<double>(options_.queue_size))}};
-    if (options_.ramped()) {
-      output.metrics.emplace_back("momentum",
-                                  torch::tensor(options_.momentum_at(context), torch::kFloat64));
-    }
+    options_.add_metric(output, context);
     return output;
   }
 
@@ -120,15 +118,14 @@ class MoCo : public Method {
     if (options_.batch_norm_splits == 1) return target_->forward(view);
     const std::int64_t rows = view.pixels.size(0);
     const Permutation order = context_.order(rows);
-    std::vector<std::int64_t> taken;
-    std::vector<std::int64_t> place(static_cast<std::size_t>(rows));
+    torch::Tensor taken = at::empty({rows}, torch::dtype(torch::kInt64));
     for (std::int64_t i = 0; i < rows; ++i) {
-      taken.push_back(static_cast<std::int64_t>(order(static_cast<std::uint64_t>(i))));
-      place[static_cast<std::size_t>(taken.back())] = i;
+      taken.data_ptr<std::int64_t>()[i] =
+          static_cast<std::int64_t>(order(static_cast<std::uint64_t>(i)));
     }
     const torch::Device device = view.pixels.device();
-    const View permuted{view.pixels.index_select(0, torch::tensor(taken).to(device))};
-    return target_->forward(permuted).index_select(0, torch::tensor(place).to(device));
+    const View permuted{view.pixels.index_select(0, taken.to(device))};
+    return target_->forward(permuted).index_select(0, taken.argsort().to(device));
   }
 
   /// Over the oldest rows. Of more keys than the queue holds, the last ones stay.

@@ -106,10 +106,7 @@ class MoCoV3 : public Method {
     const auto n = static_cast<double>(queries.size(1));
     output.metrics = {{"positive_cosine", pairs / (2 * n)},
                       {"negative_cosine", (all - pairs) / (2 * n * (n - 1))}};
-    if (options_.ramped()) {
-      output.metrics.emplace_back("momentum",
-                                  torch::tensor(options_.momentum_at(context), torch::kFloat64));
-    }
+    options_.add_metric(output, context);
     return output;
   }
 

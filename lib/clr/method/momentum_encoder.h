@@ -31,6 +31,9 @@ struct MomentumOptions {
 
   bool ramped() const { return final_momentum > momentum; }
 
+  /// `momentum`, where it changes.
+  void add_metric(StepOutput& output, const StepContext& context) const;
+
   /// With a final momentum: final - (final - first) * (1 + cos(pi * t)) / 2, t = step / total_steps.
   /// The first one where there is no run to go along (total_steps 0).
   double momentum_at(const StepContext& context) const;

@@ -7,7 +7,6 @@
 //
 // Negatives of the anchor's own kind (false negatives) can be left out, as arXiv:2011.11765 cancels
 // them: rows of its dataset index or label (an oracle, for studies), or rows too much like it.
-#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 
@@ -131,25 +130,14 @@ class SimClr : public Method {
     const torch::Tensor& z = embeddings.z.at(0);
     StepOutput output;
     output.loss = loss_of(z[0], z[1], batch);
-    const torch::Tensor rows = z.detach();
-    const torch::Tensor unit = rows / at::linalg_vector_norm(rows, 2, {2}, true).clamp_min(1e-12);
+    const torch::Tensor unit = unit_rows(z[0].detach(), z[1].detach()).view_as(z);
     const auto [positive, negative] = mean_cosines(unit);
     output.metrics = {{"positive_cosine", positive}, {"negative_cosine", negative}};
     if (classes_ > 0) {
       output.metrics.emplace_back("false_negative_share", share_of_equal(batch.labels, classes_));
     }
-    switch (options_.false_negatives) {
-      case FalseNegatives::keep:
-        break;
-      case FalseNegatives::same_index:
-        output.metrics.emplace_back("masked_share", share_of_equal(batch.indices, dataset_size_));
-        break;
-      case FalseNegatives::same_label:
-        output.metrics.emplace_back("masked_share", output.metrics.back().second);
-        break;
-      case FalseNegatives::cosine:
-        output.metrics.emplace_back("masked_share", share_above(unit, options_.cosine_limit));
-        break;
+    if (options_.false_negatives != FalseNegatives::keep) {
+      output.metrics.emplace_back("masked_share", masked_share(unit, batch));
     }
     return output;
   }
@@ -180,6 +168,20 @@ class SimClr : public Method {
         break;
     }
     return nt_xent(z0, z1, temperature, masked);
+  }
+
+  torch::Tensor masked_share(const torch::Tensor& unit, const Batch& batch) const {
+    switch (options_.false_negatives) {
+      case FalseNegatives::same_index:
+        return share_of_equal(batch.indices, dataset_size_);
+      case FalseNegatives::same_label:
+        return share_of_equal(batch.labels, classes_);
+      case FalseNegatives::cosine:
+        return share_above(unit, options_.cosine_limit);
+      case FalseNegatives::keep:
+        break;
+    }
+    return torch::zeros({}, unit.options());
   }
 
   Options options_;

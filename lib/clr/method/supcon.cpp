@@ -6,7 +6,6 @@
 // Differs from the reference: its code multiplies by temperature / base temperature (0.1 / 0.07 in
 // its CIFAR recipe), which belongs to the learning rate; solo-learn's loss is "in" without the
 // division by the number of positives, a constant.
-#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/zeros.h>
 
 #include "clr/loss/supcon.h"
@@ -34,7 +33,7 @@ struct Options {
 std::pair<torch::Tensor, torch::Tensor> mean_cosines(const torch::Tensor& rows,
                                                      const torch::Tensor& labels,
                                                      std::int64_t classes) {
-  const torch::Tensor unit = rows / at::linalg_vector_norm(rows, 2, {1}, true).clamp_min(1e-12);
+  const torch::Tensor unit = unit_rows(rows);
   const torch::Tensor sums =
       at::zeros({classes, unit.size(1)}, unit.options()).index_add(0, labels, unit);
   const torch::Tensor ones = torch::ones(labels.sizes(), unit.options());
