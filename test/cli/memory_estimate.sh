@@ -32,4 +32,7 @@ compare micro_batches --set encoder.width=0.5 --set train.batch_size=200 --set t
 compare contiguous --set encoder.type=resnet50 --set encoder.width=0.25 --set train.batch_size=100 \
   --set augment.views.0.chain.0.size=32 --set train.memory_format=contiguous \
   --set 'optimizer={"type": "adam", "learning_rate": 0.001}'
+# Its queue's scores are most of it, once the queue is full.
+compare swav_queue --set train.batch_size=20 --set projector.output=128 \
+  --set 'method={"type": "swav", "prototypes": 100000, "queue_length": 100, "queue_from_epoch": 0}'
 finish

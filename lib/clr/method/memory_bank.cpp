@@ -32,6 +32,7 @@
 
 #include "clr/loss/contrastive.h"
 #include "clr/loss/nce.h"
+#include "clr/loss/op.h"
 #include "clr/method/method.h"
 
 namespace clr {
@@ -184,7 +185,9 @@ class MemoryBank : public Method {
     problem.half_precision = half_precision_;
     // log(1 + negatives / positive), as in loss/info_nce.cpp.
     const torch::Tensor positives = cosines.to(torch::kFloat64) * problem.inverse_temperature;
-    return at::softplus(log_sums(problem).rows - positives).mean().to(rows.anchors.scalar_type());
+    return at::softplus(log_sums(problem).rows - positives, 1, detail::kSoftplusLinear)
+        .mean()
+        .to(rows.anchors.scalar_type());
   }
 
   bool estimated() {

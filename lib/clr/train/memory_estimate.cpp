@@ -11,9 +11,20 @@
 namespace clr {
 namespace {
 
-std::int64_t count(const std::vector<torch::Tensor>& tensors) {
+/// Values that the optimiser moves: the parameters but for targets, which follow by averaging.
+std::int64_t trained(const torch::nn::Module& module) {
   std::int64_t total = 0;
-  for (const auto& tensor : tensors) total += tensor.numel();
+  for (const auto& parameter : module.parameters()) {
+    if (parameter.requires_grad()) total += parameter.numel();
+  }
+  return total;
+}
+
+/// Bytes of all parameters, targets too, and buffers (queues, banks).
+double held_bytes(const torch::nn::Module& module) {
+  double total = 0;
+  for (const auto& tensor : module.parameters()) total += static_cast<double>(tensor.nbytes());
+  for (const auto& tensor : module.buffers()) total += static_cast<double>(tensor.nbytes());
   return total;
 }
 
@@ -29,6 +40,14 @@ class Estimator {
     method_ = build_method(config, dataset_size, classes, steps_per_epoch(config, dataset_size));
     place_module(*method_, device, channels_last());
     method_->train();
+    // As late in a run, when queues are full and in use.
+    for (auto& buffer : method_->buffers()) {
+      if (buffer.is_floating_point()) buffer.normal_();
+    }
+    late_.total_steps = config.train.epochs * steps_per_epoch(config, dataset_size);
+    late_.step = std::max(late_.total_steps - 1, std::int64_t{1});
+    late_.epoch = config.train.epochs - 1;
+    method_->before_step(late_);
   }
 
   Method& method() { return *method_; }
@@ -68,7 +87,7 @@ class Estimator {
     if (config_.train.micro_batch > 0) {
       for (const auto& z : embeddings.z) kept += 2.0 * static_cast<double>(z.nbytes());
     }
-    return kept + peak_of([&] { method_->loss(embeddings, batch, {}).loss.backward(); });
+    return kept + peak_of([&] { method_->loss(embeddings, batch, late_).loss.backward(); });
   }
 
   /// Bytes of the views that the loader gives at once.
@@ -110,6 +129,7 @@ class Estimator {
   torch::Device device_;
   Augmenter augmenter_;
   std::shared_ptr<Method> method_;
+  StepContext late_;
 };
 
 /// Bytes that LibTorch's allocators need for the networks at `batch` images.
@@ -144,8 +164,8 @@ MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Da
   Estimator estimator(config, dataset->size(), static_cast<std::int64_t>(dataset->classes().size()),
                       device);
   MemoryEstimate estimate;
-  estimate.parameters = count(estimator.method().parameters());
-  estimate.encoder_parameters = count(estimator.method().encoder().parameters());
+  estimate.parameters = trained(estimator.method());
+  estimate.encoder_parameters = trained(estimator.method().encoder());
 
   const auto parameters = static_cast<double>(estimate.parameters);
   const double optimizer_bytes =
@@ -159,7 +179,8 @@ MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Da
     estimate.available_bytes = static_cast<double>(physical_memory());
   } else {
     estimate.peak_bytes = allocated_networks(estimator, estimator.images_at_once()) +
-                          8.0 * parameters + optimizer_bytes + loss_bytes + estimator.batch_bytes();
+                          held_bytes(estimator.method()) + 4.0 * parameters + optimizer_bytes +
+                          loss_bytes + estimator.batch_bytes();
     estimate.available_bytes = estimate.peak_bytes;
   }
   return estimate;
