@@ -157,7 +157,7 @@ void run(PretrainOptions options) {
     return;
   }
 
-  make_output_folder(options.out);
+  try_output_folder(options.out);
   TrainerOptions trainer_options;
   trainer_options.out = options.out;
   trainer_options.device = device;
@@ -176,7 +176,8 @@ void run(PretrainOptions options) {
       print_json(parse_json(read_file(result_path, ErrorKind::checkpoint), result_path.string()));
     return;
   }
-  // Not before: what cannot be trained leaves no folder that looks like a run.
+  // Not before: what cannot be trained leaves no folder.
+  make_output_folder(options.out);
   add_log_file(fs::path(options.out) / "log.txt");
   write_file_durably(fs::path(options.out) / "config.json",
                      dump_text(dump_value(config), 2) + "\n");

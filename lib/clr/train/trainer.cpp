@@ -102,7 +102,6 @@ class Trainer::Loop {
           std::make_unique<HealthMonitor>(c, dataset_, options.device, options.loader_threads);
     }
     if (options.resume) resume();
-    metrics_ = std::make_unique<MetricsLog>(options.out, state_.metrics_bytes, state_.step);
   }
 
   bool finished() const { return state_.step == total_steps_; }
@@ -110,6 +109,8 @@ class Trainer::Loop {
 
   TrainResult run() {
     const auto start = Clock::now();
+    // Not before: what cannot be trained leaves nothing behind.
+    metrics_ = std::make_unique<MetricsLog>(options_.out, state_.metrics_bytes, state_.step);
     if (state_.step > 0) {
       log_info("resumed {} at step {} of {}", checkpoint_.string(), state_.step, total_steps_);
     }
