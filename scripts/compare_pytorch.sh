@@ -25,11 +25,9 @@ $CLR_PEERS_PYTHON or the Python of scripts/setup.sh --peers.
 END
 }
 
-fail() { echo "compare_pytorch.sh: $1" >&2; exit 2; }
-
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-clr=${CLR:-$root/build/release/clr}
-data= out=runs/compare_pytorch mode=speed repeats=3 epochs=2 pillow=no
+# shellcheck source=scripts/compare_common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/compare_common.sh"
+data='' out=runs/compare_pytorch mode=speed repeats=3 epochs=2 pillow=no
 seeds="0 1 2" clr_only=no variant=float32
 while [ $# -gt 0 ]; do
   case $1 in
@@ -47,25 +45,12 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[ -d "$data/train" ] || fail "--data: $data/train is not a folder"
-[ -x "$clr" ] || fail "$clr is not there; build it (scripts/test.sh) or set CLR"
-python=$("$root/test/peers/find_python.sh") || exit $?
-export PYTHONDONTWRITEBYTECODE=1
-peers=$root/test/peers
+check_programs_and_data
+python=$("$peers/find_python.sh") || exit $?
 mkdir -p "$out"
 
-# run_to FILE COMMAND...: standard output into FILE, whole or not at all; not if FILE is there.
-run_to() {
-  local file=$1
-  shift
-  [ ! -s "$file" ] || return 0
-  echo "-- $(basename "$file" .json)" >&2
-  "$@" >"$file.partial"
-  mv "$file.partial" "$file"
-}
-
 list=$out/train.csv
-[ -s "$list" ] || "$python" "$peers/compare_tables.py" list "$data" 1000 "$list"
+list_images "$list" 0 1000
 "$clr" --version >"$out/machine.txt"
 { grep -m1 'model name' /proc/cpuinfo || true; nproc; uptime; } >>"$out/machine.txt"
 
@@ -74,37 +59,31 @@ common=(--config simclr_cifar10_tiny --data "$list" --threads 1 --json
   --set train.compute_threads=2)
 
 compare_speed() {
-  local folder=$out/speed r flags load
+  local folder=$out/speed r flags
   local pytorch=("$python" "$peers/simclr_pytorch.py" --data "$data" --epochs "$epochs" --workers 1
     --compute-threads 2 --no-eval --json)
   mkdir -p "$folder"
-  load=$(cut -d' ' -f1 /proc/loadavg)
-  if awk "BEGIN { exit !($load > 0.5) }"; then
-    echo "warning: the machine is not quiet (load $load); the figures are worth little" >&2
-  fi
+  begun_with "$folder/arguments.txt" --epochs "$epochs"
+  warn_if_busy
   for r in $(seq "$repeats"); do
     run_to "$folder/pytorch.$r.json" "${pytorch[@]}"
     if [ $pillow = yes ]; then run_to "$folder/pytorch_pillow.$r.json" "${pytorch[@]}" --pillow; fi
     for variant in float32 auto; do
       flags=()
       if [ $variant = float32 ]; then flags=("${float32[@]}"); fi
-      [ -s "$folder/$variant.$r.json" ] || rm -rf "$folder/$variant.$r"
-      run_to "$folder/$variant.$r.json" "$clr" pretrain "${common[@]}" --quiet \
-        --out "$folder/$variant.$r" --seed "$r" --set train.epochs="$epochs" \
-        --set train.knn_every_epochs=0 "${flags[@]}"
+      run_to "$folder/$variant.$r.json" fresh "$folder/$variant.$r" "$clr" pretrain \
+        "${common[@]}" --quiet --out "$folder/$variant.$r" --seed "$r" \
+        --set train.epochs="$epochs" --set train.knn_every_epochs=0 "${flags[@]}"
     done
   done
   "$python" "$peers/compare_tables.py" speed "$folder"
 }
 
-# One clr training and its evaluation; an interrupted one is resumed.
+# One clr training and its evaluation.
 clr_parity_run() {
-  local name=$1 seed=$2 flags=("${@:3}")
-  local run=$out/parity/$name
-  if [ -s "$run/checkpoints/latest" ]; then flags+=(--resume); else rm -rf "$run"; fi
-  run_to "$run.json" "$clr" pretrain "${common[@]}" --out "$run" --seed "$seed" "${flags[@]}"
-  [ -s "$run.eval.json" ] || rm -rf "$run.eval"
-  run_to "$run.eval.json" "$clr" linear-eval --checkpoint "$run" --train "$list" \
+  local run=$out/parity/$1
+  run_to "$run.json" train "$run" "${common[@]}" --seed "$2" "${@:3}"
+  run_to "$run.eval.json" fresh "$run.eval" "$clr" linear-eval --checkpoint "$run" --train "$list" \
     --test "$data/test" --set probe.l2=0.001 --out "$run.eval" --json
 }
 

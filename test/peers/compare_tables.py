@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What scripts/compare_*.sh need besides running programs: a list file and their tables.
+"""What scripts/compare_*.sh need besides running programs: image lists and tables.
 
-  list DATA PER_CLASS FILE   the first PER_CLASS files of each class of DATA/train, path,label
+  list FOLDER SKIP COUNT     COUNT files of each class of FOLDER after the first SKIP, path,label
   speed DIR                  table of DIR/<program>.<repetition>.json
   parity DIR PROGRAM SEEDS   table of PROGRAM against pytorch; exit 1 outside the band
-  methods DIR METHODS SEEDS  table of DIR/<method>.seed_<seed>, as scripts/compare_methods.sh leaves them
+  methods DIR METHODS SEEDS JUDGED
+                             table of DIR/<method>.seed_<seed>, as scripts/compare_methods.sh leaves
+                             them; JUDGED: eval (on the test images) or holdout
 """
 
 import csv
 import json
-import os
 import pathlib
 import statistics
 import sys
+
+import image_list
 
 HERE = pathlib.Path(__file__).resolve().parent
 SPEED_PROGRAMS = (("pytorch", "PyTorch float32 NCHW"),
@@ -31,16 +34,12 @@ def print_table(rows):
         print("  ".join(cells).rstrip())
 
 
-def write_list(data, per_class, path):
-    import simclr_data  # it needs torch, which the tables do without
-    paths, labels, classes = simclr_data.list_images(os.path.join(data, "train"), per_class)
-    base = os.path.dirname(os.path.abspath(path))
-    with open(path + ".partial", "w", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(["path", "label"])
-        for image, label in zip(paths, labels):
-            writer.writerow([os.path.relpath(os.path.abspath(image), base), classes[label]])
-    os.replace(path + ".partial", path)
+def print_list(folder, skip, count):
+    paths, labels, classes = image_list.list_images(folder, count, skip)
+    sys.stdout.reconfigure(errors="surrogateescape")  # names are bytes, whatever they mean
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["path", "label"])
+    writer.writerows([path, classes[label]] for path, label in zip(paths, labels))
 
 
 def speed(folder):
@@ -119,7 +118,7 @@ def health_rows(run):
     return rows[0], rows[-1]
 
 
-def methods(folder, names, seeds):
+def methods(folder, names, seeds, judged_on):
     """A row a method: means over the seeds, with the values of the accuracies."""
     folder = pathlib.Path(folder)
     speeds = {}
@@ -145,7 +144,7 @@ def methods(folder, names, seeds):
 
     first, judged = [], []
     for seed in seeds:
-        result = load(folder / f"random.seed_{seed}.eval.json")
+        result = load(folder / f"random.seed_{seed}.{judged_on}.json")
         run = next((folder / f"{name}.seed_{seed}" for name in names
                     if load(folder / f"{name}.seed_{seed}.json")), None)
         if result and run:
@@ -154,22 +153,26 @@ def methods(folder, names, seeds):
     if judged:
         add("random network", judged, first)
     for name in names:
-        done = [seed for seed in seeds if load(folder / f"{name}.seed_{seed}.eval.json")]
+        done = [seed for seed in seeds if load(folder / f"{name}.seed_{seed}.{judged_on}.json")]
         if done:
-            add(name, [load(folder / f"{name}.seed_{seed}.eval.json") for seed in done],
+            add(name, [load(folder / f"{name}.seed_{seed}.{judged_on}.json") for seed in done],
                 [health_rows(folder / f"{name}.seed_{seed}")[1] for seed in done])
+    if len(table) == 1:
+        raise SystemExit(f"{folder}: no results of these methods and seeds")
+    if judged_on == "holdout":
+        print("judged on training images held out")
     print_table(table)
 
 
 def main(arguments):
     if len(arguments) == 4 and arguments[0] == "list":
-        write_list(arguments[1], int(arguments[2]), arguments[3])
+        print_list(arguments[1], int(arguments[2]), int(arguments[3]))
     elif len(arguments) == 2 and arguments[0] == "speed":
         speed(arguments[1])
     elif len(arguments) == 4 and arguments[0] == "parity":
         return 0 if parity(arguments[1], arguments[2], arguments[3].split()) else 1
-    elif len(arguments) == 4 and arguments[0] == "methods":
-        methods(arguments[1], arguments[2].split(), arguments[3].split())
+    elif len(arguments) == 5 and arguments[0] == "methods":
+        methods(arguments[1], arguments[2].split(), arguments[3].split(), arguments[4])
     else:
         raise SystemExit(__doc__)
     return 0

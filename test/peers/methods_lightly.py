@@ -39,7 +39,8 @@ def parse():
     parser.add_argument("--strict-queue", action="store_true",
                         help="moco: both directions see the queue without the batch's own keys; "
                              "lightly's second one sees those of the first")
-    parser.add_argument("--holdout", action="store_true", help="judge on training files not used")
+    parser.add_argument("--holdout", action="store_true",
+                        help="judge on the next --per-class files of each class of DATA/train")
     return parser.parse_args()
 
 
@@ -114,7 +115,8 @@ def main():
     args = parse()
     torch.set_num_threads(args.compute_threads)
     torch.manual_seed(args.seed)
-    paths, labels, _ = simclr_data.list_images(os.path.join(args.data, "train"), args.per_class)
+    train_folder = os.path.join(args.data, "train")
+    paths, labels = simclr_data.list_images(train_folder, args.per_class)
     loader = simclr_data.train_loader(paths, 256, args.workers, args.seed)
     model = {"moco": MoCo, "swav": SwAV}[args.method](args)
     model.to(memory_format=torch.channels_last).train()
@@ -140,13 +142,10 @@ def main():
               flush=True)
 
     if args.holdout:
-        more, more_labels, _ = simclr_data.list_images(os.path.join(args.data, "train"),
-                                                       2 * args.per_class)
-        used = set(map(str, paths))
-        kept = [i for i, path in enumerate(more) if str(path) not in used]
-        test_paths, test_labels = [more[i] for i in kept], more_labels[kept]
+        test_paths, test_labels = simclr_data.list_images(train_folder, args.per_class,
+                                                          skip=args.per_class)
     else:
-        test_paths, test_labels, _ = simclr_data.list_images(os.path.join(args.data, "test"))
+        test_paths, test_labels = simclr_data.list_images(os.path.join(args.data, "test"))
     encoder = model.encoder.to(memory_format=torch.contiguous_format)
     h_train = simclr_evaluate.features(encoder, simclr_data.load_all(paths))
     h_test = simclr_evaluate.features(encoder, simclr_data.load_all(test_paths))

@@ -1,26 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """CIFAR-10 as JPEG folders, and SimCLR's two views by torchvision's transforms on float tensors."""
 
-import pathlib
-
 import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
+import image_list
 
-def list_images(folder, per_class=None):
-    """(paths, labels, classes): classes and files in name order, the first per_class of each."""
-    classes = sorted(p.name for p in pathlib.Path(folder).iterdir() if p.is_dir())
-    paths, labels = [], []
-    for label, name in enumerate(classes):
-        files = sorted(pathlib.Path(folder, name).iterdir())[:per_class]
-        paths += files
-        labels += [label] * len(files)
-    if not paths:
-        raise SystemExit(f"{folder}: no CLASS/*.jpg files")
-    return paths, np.array(labels), classes
+
+def list_images(folder, count=None, skip=0):
+    """As image_list.list_images, with labels as an array."""
+    paths, labels, _ = image_list.list_images(folder, count, skip)
+    return paths, np.array(labels)
 
 
 def decode(path):
@@ -43,7 +36,7 @@ class TwoViews(Dataset):
     """Pairs of views, by float tensors (clr's semantics) or by Pillow's uint8 images (faster)."""
 
     def __init__(self, paths, pillow=False):
-        self.paths = [str(p) for p in paths]
+        self.paths = paths
         self.pillow = pillow
         self.transform = view_transform()
         if pillow:

@@ -78,7 +78,7 @@ def train(args, model, recipe, loader, say):
 
 
 def evaluate(args, encoder, train_paths, train_labels):
-    test_paths, test_labels, _ = simclr_data.list_images(os.path.join(args.data, "test"))
+    test_paths, test_labels = simclr_data.list_images(os.path.join(args.data, "test"))
     encoder.to(memory_format=torch.contiguous_format)
     h_train = simclr_evaluate.features(encoder, simclr_data.load_all(train_paths))
     h_test = simclr_evaluate.features(encoder, simclr_data.load_all(test_paths))
@@ -93,7 +93,7 @@ def main():
     torch.manual_seed(args.seed)
     recipe = dict(simclr_model.RECIPE, width=args.width, batch_size=args.batch_size,
                   epochs=args.epochs)
-    paths, labels, _ = simclr_data.list_images(os.path.join(args.data, "train"), args.per_class)
+    paths, labels = simclr_data.list_images(os.path.join(args.data, "train"), args.per_class)
     loader = simclr_data.train_loader(paths, args.batch_size, args.workers, args.seed,
                                       args.pillow)
     if not len(loader):
