@@ -16,7 +16,7 @@
 #include "clr/core/log.h"
 #include "clr/core/memory.h"
 #include "clr/loss/nt_xent.h"
-#include "clr/train/trainer.h"
+#include "clr/train/run_setup.h"
 #include "loss_measure.h"
 #include "loss_peers.h"
 

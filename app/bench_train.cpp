@@ -15,6 +15,7 @@
 #include "clr/core/rng.h"
 #include "clr/io/file.h"
 #include "clr/train/run_config.h"
+#include "clr/train/run_setup.h"
 #include "clr/train/trainer.h"
 
 namespace fs = std::filesystem;

@@ -10,7 +10,7 @@
 #include "clr/core/log.h"
 #include "clr/core/progress.h"
 #include "clr/data/bad_images.h"
-#include "clr/train/trainer.h"
+#include "clr/train/run_setup.h"
 
 namespace clr {
 namespace {

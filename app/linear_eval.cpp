@@ -14,6 +14,7 @@
 #include "clr/eval/linear_probe.h"
 #include "clr/io/file.h"
 #include "clr/train/run_folder.h"
+#include "clr/train/run_setup.h"
 #include "clr/train/trained_eval_config.h"
 #include "evaluation_data.h"
 #include "evaluation_result.h"

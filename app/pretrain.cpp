@@ -13,6 +13,7 @@
 #include "clr/train/memory_estimate.h"
 #include "clr/train/run_config.h"
 #include "clr/train/run_folder.h"
+#include "clr/train/run_setup.h"
 #include "clr/train/trainer.h"
 #include "command.h"
 

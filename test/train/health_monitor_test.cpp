@@ -5,6 +5,7 @@
 #include <map>
 
 #include "clr/eval/embedding_health.h"
+#include "clr/train/run_setup.h"
 #include "train/run_fixtures.h"
 
 namespace clr {

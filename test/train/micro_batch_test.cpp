@@ -12,9 +12,9 @@
 
 #include "clr/core/log.h"
 #include "clr/io/file.h"
+#include "clr/train/run_setup.h"
 #include "clr/train/checkpoint.h"
 #include "clr/train/trained_eval_config.h"
-#include "clr/train/trainer.h"
 #include "data/files.h"
 #include "support/catch.h"
 #include "support/temporary_folder.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "clr/train/run_setup.h"
 #include "clr/train/memory_estimate.h"
 
 #include <algorithm>
@@ -6,7 +7,6 @@
 #include "clr/core/allocation_meter.h"
 #include "clr/core/autocast.h"
 #include "clr/core/memory.h"
-#include "clr/train/trainer.h"
 
 namespace clr {
 namespace {

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clr/train/run_setup.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <thread>
+
+#include "clr/augment/augmenter.h"
+#include "clr/core/device.h"
+#include "clr/core/error.h"
+#include "clr/core/rng.h"
+#include "clr/data/stream_plan.h"
+#include "clr/model/encoder.h"
+
+namespace clr {
+
+RunConfig resolve_automatic(RunConfig config, const torch::Device& device) {
+  TrainConfig& train = config.train;
+  if (train.precision == Precision::automatic) {
+    train.precision = fast_bfloat16(device) ? Precision::bfloat16 : Precision::float32;
+  }
+  if (train.memory_format == MemoryFormat::automatic)
+    train.memory_format = MemoryFormat::channels_last;
+  if (train.compute_threads == 0) {
+    train.compute_threads = std::max(1U, std::thread::hardware_concurrency());
+  }
+  return config;
+}
+
+void apply_compute_settings(std::int64_t compute_threads, bool deterministic) {
+  if (compute_threads > 0) at::set_num_threads(static_cast<int>(compute_threads));
+  if (deterministic) {
+    // cuBLAS reads it when its first handle is made.
+    setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 1);
+    at::globalContext().setDeterministicAlgorithms(true, false);
+    at::globalContext().setDeterministicCuDNN(true);
+    at::globalContext().setBenchmarkCuDNN(false);
+  } else {
+    at::globalContext().setBenchmarkCuDNN(true);
+  }
+}
+
+void place_module(torch::nn::Module& module, const torch::Device& device, bool channels_last) {
+  module.to(device);
+  if (!channels_last) return;
+  for (auto& parameter : module.parameters()) {
+    if (parameter.dim() == 4) {
+      parameter.set_data(parameter.detach().contiguous(torch::MemoryFormat::ChannelsLast));
+    }
+  }
+}
+
+std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t dataset_size,
+                                     std::int64_t classes, std::int64_t steps_per_epoch) {
+  const auto seed = static_cast<std::uint64_t>(config.train.seed);
+  // LibTorch's own generator draws the initial weights; every run starts it from its seed.
+  torch::manual_seed(Rng(seed, {}, OpId::initialization).bits64(0));
+  MethodContext context;
+  context.make_encoder = [&config] { return encoders().make(config.encoder); };
+  context.projector = config.projector;
+  context.view_forward = config.train.view_forward;
+  context.loss_backend = config.train.loss_backend;
+  context.half_precision = config.train.precision == Precision::bfloat16;
+  context.dataset_size = dataset_size;
+  context.classes = classes;
+  context.steps_per_epoch = steps_per_epoch;
+  context.total_steps = steps_per_epoch * config.train.epochs;
+  context.view_groups.clear();
+  const Augmenter augmenter(config.augment);
+  for (const auto& group : augmenter.groups()) {
+    context.view_groups.push_back(static_cast<int>(group.views.size()));
+  }
+  return methods().make(config.method, context);
+}
+
+LoaderOptions training_loader_options(const RunConfig& config, const torch::Device& device,
+                                      int threads) {
+  LoaderOptions options;
+  options.seed = static_cast<std::uint64_t>(config.train.seed);
+  options.batch_size = config.train.batch_size;
+  options.micro_batch = config.train.micro_batch;
+  options.passes = config.train.micro_batch > 0 ? 2 : 1;
+  options.drop_last = config.train.drop_last;
+  options.shuffle = true;
+  options.epochs = config.train.epochs;
+  options.threads = threads;
+  // Autocast would round the images to bfloat16 in the first convolution anyway.
+  options.pixel_type =
+      config.train.precision == Precision::bfloat16 ? PixelType::bfloat16 : PixelType::float32;
+  options.layout = config.train.memory_format == MemoryFormat::channels_last
+                       ? PixelLayout::interleaved
+                       : PixelLayout::planar;
+  options.pinned = device.is_cuda();
+  options.data = config.data;
+  return options;
+}
+
+std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size) {
+  const std::int64_t batch = config.train.batch_size;
+  const std::int64_t steps =
+      config.train.drop_last ? dataset_size / batch : (dataset_size + batch - 1) / batch;
+  if (steps == 0) {
+    throw Error(ErrorKind::config,
+                fmt::format("/train/batch_size: expected at most the data set's {} images with "
+                            "train.drop_last, got {}; lower it",
+                            dataset_size, batch));
+  }
+  const std::int64_t last = config.train.drop_last ? 0 : dataset_size % batch;
+  if (last >= 2 && last / micro_batches(last, config.train.micro_batch) < 2) {
+    throw Error(ErrorKind::config,
+                fmt::format("/train/micro_batch: expected at least 2 images in each part of an "
+                            "epoch's last batch of {}, got {} and a last one of 1; make it larger "
+                            "or set train.drop_last",
+                            last, config.train.micro_batch));
+  }
+  return steps;
+}
+
+}  // namespace clr
