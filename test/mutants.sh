@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Puts one mistake at a time into the losses and expects their tests to find it. Minutes, so no part of
-# ctest; run it after a change in lib/clr/loss or test/loss.
+# Puts one mistake at a time into the losses and methods and expects their tests to find it. Many minutes,
+# so no part of ctest; run it after a change in lib/clr/loss, lib/clr/method or their tests.
 #
-#   test/mutants.sh [--list] [WORDS]     WORDS: only mistakes whose description holds them
+#   test/mutants.sh [--list] [WORDS]     WORDS: only mistakes whose description or file holds them
 #
 # Works on a copy of the tree in build/mutants, so that nothing needs to be put back: whatever a run
 # that was stopped has left there is replaced by the next one. Ends with 1 if the tests stay green with a
@@ -40,13 +40,13 @@ refresh() {
   done <"$work/files"
 }
 
-compile() { cmake --build "$build" --parallel "$(nproc)" --target clr_loss_tests >"$work/log" 2>&1; }
+compile() { cmake --build "$build" --parallel "$(nproc)" --target "$tests" >"$work/log" 2>&1; }
 
 # The first test that fails, or what else ended the run; nothing and 0 if all are green.
 run_tests() {
   local status=0
   # Threads that wait without spinning: others may be building.
-  OMP_WAIT_POLICY=passive timeout -k 10 "$seconds" "$build/clr_loss_tests" --abort >"$work/log" 2>&1 || status=$?
+  OMP_WAIT_POLICY=passive timeout -k 10 "$seconds" "$build/$tests" --abort >"$work/log" 2>&1 || status=$?
   case $status in
     0) return 0 ;;
     124 | 137) echo "(took more than $seconds s)" ;;
@@ -59,15 +59,40 @@ count=0
 bad=0
 row() { printf '%-62s | %-58s | %s\n' "$1" "$2" "$3"; }
 
-# mutant DESCRIPTION FILE SED: SED (extended expressions) puts the mistake into FILE of lib/clr/loss.
+# in_folder FOLDER TESTS: the mistakes that follow are in files of FOLDER, TESTS is to find them. The tests
+# are green without them, or the script ends.
+in_folder() {
+  folder=$1
+  tests=$2
+  ready=no
+}
+
+# Before the first mistake of a folder, so that only what is asked for is built.
+prepare() {
+  [ $ready = no ] || return 0
+  ready=yes
+  say "building $build/$tests; then one row a mistake"
+  compile || {
+    tail -n 30 "$work/log" >&2
+    exit 2
+  }
+  if ! found=$(run_tests); then
+    say "the tests fail without any mistake: $found" >&2
+    exit 2
+  fi
+  row "mistake" "first test that fails" "outcome"
+}
+
+# mutant DESCRIPTION FILE SED: SED (extended expressions) puts the mistake into FILE.
 mutant() {
-  local what=$1 file=lib/clr/loss/$2 edit=$3 found
-  [[ $what == *"$words"* ]] || return 0
+  local what=$1 file=$folder/$2 edit=$3 found
+  [[ "$what $file" == *"$words"* ]] || return 0
   count=$((count + 1))
   if [ "$list" = yes ]; then
-    printf '%-62s %s\n' "$what" "$2"
+    printf '%-62s %s\n' "$what" "$file"
     return 0
   fi
+  prepare
   sed -E "$edit" "$root/$file" >"$work/mutated"
   if cmp -s "$work/mutated" "$root/$file"; then
     row "$what" "-" "DOES NOT FIT $2 any more"
@@ -95,19 +120,11 @@ if [ "$list" = no ]; then
     cat "$work/log" >&2
     exit 2
   }
-  say "building $build; then one row a mistake"
-  compile || {
-    tail -n 30 "$work/log" >&2
-    exit 2
-  }
-  if ! found=$(run_tests); then
-    say "the tests fail without any mistake: $found" >&2
-    exit 2
-  fi
-  row "mistake" "first test that fails" "outcome"
 fi
 
 # --- the mistakes ----------------------------------------------------------------------------
+
+in_folder lib/clr/loss clr_loss_tests
 
 # Tiles on the CPU.
 mutant "a tile's column sums are dropped" contrastive_cpu.cpp \
@@ -242,11 +259,78 @@ mutant "kernels: the shift is all of 1 / temperature" $tiles \
 mutant "kernels: weights in fp16 without their scale" $tiles 's/kSlopeExponent = 14/kSlopeExponent = -10/'
 mutant "kernels: pairs of groups are counted through wrongly" $tiles 's/\(next \+ 1\) \/ 2 <= index/(next + 1) \/ 2 < index/'
 
+in_folder lib/clr/method clr_method_tests
+
+mutant "the target is the optimiser's" momentum_encoder.cpp 's/set_requires_grad\(false\)/set_requires_grad(true)/'
+mutant "the target gets a gradient" momentum_encoder.cpp \
+  '/^torch::Tensor MomentumEncoder::forward/{n;d}; s/set_requires_grad\(false\)/set_requires_grad(true)/'
+mutant "the target stands still" momentum_encoder.cpp 's/1 - momentum\);/0.0);/'
+mutant "the target is what is trained" momentum_encoder.cpp 's/1 - momentum\);/1.0);/'
+mutant "the target's momentum is its complement" momentum_encoder.cpp 's/1 - momentum\);/momentum);/'
+mutant "batch norm's buffers are averaged too" momentum_encoder.cpp \
+  's/^                     1 - momentum\);/&\n  at::_foreach_copy_(buffers(), joined(encoder.buffers(), projector.buffers()));/'
+mutant "the ramp of the momentum is a straight line" momentum_encoder.cpp \
+  's/\(1 \+ std::cos\(std::numbers::pi \* t\)\) \/ 2/1 - t/'
+mutant "the head of the target is forgotten" momentum_encoder.cpp \
+  's/return projector_->forward\(encoder_->forward\(view\)\)/return encoder_->forward(view)/'
+mutant "MoCo: the target keeps the weights that it was made with" moco.cpp 's/if \(context\.step == 0\) target_->copy/if (false) target_->copy/'
+mutant "MoCo: keys of the query's own view" moco.cpp 's/\.flip\(0\)//'
+mutant "MoCo: joint statistics" moco.cpp 's/ViewForward::per_view/ViewForward::joint/'
+mutant "MoCo: keys go into the queue out of order" moco.cpp \
+  's/(void enqueue\(torch::Tensor keys\) \{)/\1 keys = keys.roll(1, 0);/'
+mutant "MoCo: the queue stands still" moco.cpp 's/queue_position_\.copy_\(.*/(void)first;/'
+mutant "MoCo: the queue overwrites the newest" moco.cpp \
+  's/const torch::Tensor first = queue_position_ \+ skipped/const torch::Tensor first = queue_position_ + skipped - keys.size(0) + options_.queue_size/'
+mutant "MoCo: the queue begins anew with each epoch" moco.cpp \
+  's/^    target_->follow/    static std::int64_t epoch = 0; if (epoch != context.epoch) queue_position_.zero_(); epoch = context.epoch;\n&/'
+mutant "MoCo: of too many keys the first stay" moco.cpp 's/keys\.narrow\(0, skipped, keys/keys.narrow(0, 0, keys/'
+mutant "MoCo: keys go into the queue as they are" moco.cpp 's/enqueue\(unit_rows\((.*)\)\);/enqueue(\1);/'
+mutant "MoCo: the loss sees the batch's own keys" moco.cpp \
+  's/info_nce\(queries, keys, queue_,/info_nce(queries, keys, at::cat({queue_, unit_rows(keys)}),/'
+mutant "MoCo: keys stay in their permuted order" moco.cpp 's/\.index_select\(0, taken\.argsort\(\)\.to\(device\)\)//'
+mutant "MoCo: the permutation is undone the wrong way round" moco.cpp 's/taken\.argsort\(\)/taken/'
+mutant "MoCo: keys are grouped as the queries" moco.cpp 's/options_\.batch_norm_splits == 1/true/'
+mutant "MoCo v3: keys of the query's own view" moco_v3.cpp 's/keys\[1 - view\]/keys[view]/'
+mutant "MoCo v3: one direction" moco_v3.cpp 's/for \(std::int64_t view = 0; view < 2/for (std::int64_t view = 0; view < 1/'
+mutant "MoCo v3: without 2 * temperature" moco_v3.cpp 's/ \* \(2 \* options_\.temperature\)//'
+mutant "MoCo v3: no prediction head" moco_v3.cpp 's/predictor_->forward\((projector_->forward\(encoder_->forward\(view\)\))\)/\1/'
+mutant "MoCo v3: joint statistics" moco_v3.cpp 's/ViewForward::per_view/ViewForward::joint/'
+mutant "MoCo v3: the ramp stands still" moco_v3.cpp 's/options_\.momentum_at\(context\)/options_.momentum/'
+mutant "bank: rows by the place in the batch" memory_bank.cpp \
+  's/bank_\.index_copy_\(0, indices,/bank_.index_copy_(0, at::arange(indices.size(0), indices.options()),/'
+mutant "bank: its momentum is its complement" memory_bank.cpp \
+  's/options_\.bank_momentum \* old \+ \(1 - options_\.bank_momentum\) \* seen/options_.bank_momentum * seen + (1 - options_.bank_momentum) * old/'
+mutant "bank: rows keep the length of a mean" memory_bank.cpp \
+  's/unit_rows\((options_\.bank_momentum \* old .* seen)\)/(\1)/'
+mutant "bank: negatives that every step has" memory_bank.cpp 's/context\.order\(images_\)/StepContext{}.order(images_)/'
+mutant "bank: the own row among the negatives" memory_bank.cpp 's/problem\.row_ids = rows\.ids/problem.row_ids = rows.ids + images_/'
+mutant "bank: the constant is estimated anew" memory_bank.cpp 's/= estimated\(\) \? log_normalizer_ : estimate/= estimate/; s/ && !estimated\(\)\)/)/'
+mutant "bank: softplus is linear from 20 on" memory_bank.cpp 's/, 1, detail::kSoftplusLinear//'
+mutant "SwAV: prototypes keep the length they got" swav.cpp 's/if \(!frozen\(context\)\) prototypes_\.copy_/if (false) prototypes_.copy_/'
+mutant "SwAV: frozen prototypes move" swav.cpp 's/frozen\(context\) \? prototypes_\.detach\(\) : //'
+mutant "SwAV: a view predicts its own code" swav.cpp 's/if \(v != w\) wanted/wanted/'
+mutant "SwAV: small views give codes" swav.cpp 's/const auto assigned = .*/const auto assigned = scores.size();/'
+mutant "SwAV: codes get a gradient" swav.cpp 's/scores\[v\]\.detach\(\)\)\)/scores[v]))/'
+mutant "SwAV: the queue's codes, not the batch's" swav.cpp 's/\.slice\(0, earlier\.size\(0\)\)\.clone/.slice(0, 0, scores.size(0)).clone/'
+mutant "SwAV: the queue drops the newest" swav.cpp 's/at::cat\(\{embeddings\.z\.at\(0\)\.detach\(\), queue_\}, 1\)/at::cat({queue_, embeddings.z.at(0).detach()}, 1)/'
+mutant "SwAV: the queue is used before it is full" swav.cpp 's/queue_\[0\]\[-1\]\.any/queue_.any/'
+mutant "SwAV: the queue fills from the first epoch on" swav.cpp 's/\|\| context\.epoch < options_\.queue_from_epoch//'
+mutant "SimCLR: negatives above the limit are counted with pairs" simclr.cpp 's/above - own - 2 \* pairs/above - own/'
+mutant "SimCLR: an image is its own false negative" simclr.cpp 's/sizes \* \(sizes - 1\)/sizes * sizes/'
+mutant "SimCLR: labels for indices" simclr.cpp 's/masked\.ids = batch\.indices/masked.ids = batch.labels/'
+mutant "SimCLR: indices for labels" simclr.cpp 's/masked\.ids = batch\.labels/masked.ids = batch.indices/'
+mutant "SimCLR: nothing is left out by cosine" simclr.cpp 's/loss_options_\.cosine_limit = options/(void)options/'
+mutant "SimCLR: negatives' cosines with pairs" simclr.cpp 's/ - 2 \* pairs\) \/ \(4/) \/ (4/'
+mutant "SimCLR: dclw for dcl" simclr.cpp 's/return dcl\(z0, z1, temperature, masked\)/return dclw(z0, z1, temperature, options_.sigma, masked)/'
+mutant "SimCLR: no prior" simclr.cpp 's/options_\.positive_prior, options_\.beta/0.0, options_.beta/'
+mutant "SupCon: in for out" supcon.cpp 's/options_\.loss == Form::out/options_.loss == Form::in/'
+mutant "SupCon: a row with itself counts" supcon.cpp 's/within - unit\.square\(\)\.sum\(\)/within/'
+
 # --- what came of them -----------------------------------------------------------------------
 
 [ "$list" = yes ] && exit 0
 if [ "$count" -eq 0 ]; then
-  say "no mistake's description holds '$words'; --list shows them" >&2
+  say "no mistake's description or file holds '$words'; --list shows them" >&2
   exit 2
 fi
 say "$count mistakes, $((count - bad)) found"
