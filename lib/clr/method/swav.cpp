@@ -130,7 +130,7 @@ class Swav : public Method {
     }
     const auto assigned = static_cast<std::size_t>(embeddings.z.at(0).size(0));
     std::vector<torch::Tensor> codes;
-    for (std::size_t v = 0; v < assigned; ++v) codes.push_back(codes_of(v, scores[v].detach()));
+    for (std::size_t v = 0; v < assigned; ++v) codes.push_back(codes_of(v, scores[v]));
 
     StepOutput output;
     for (std::size_t w = 0; w < scores.size(); ++w) {
@@ -163,7 +163,7 @@ class Swav : public Method {
     return context.step < options_.freeze_prototypes_steps;
   }
 
-  /// The codes of assigned view `view`, whose scores are given. [N, K]
+  /// The codes of assigned view `view`, whose scores are given. [N, K], without a gradient.
   torch::Tensor codes_of(std::size_t view, const torch::Tensor& scores) const {
     const auto solve = [this](const torch::Tensor& all) {
       return sinkhorn(all, options_.epsilon, options_.sinkhorn_iterations);

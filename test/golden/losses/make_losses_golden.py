@@ -86,6 +86,9 @@ def main():
     z = z.astype(np.float32)
     np.save(HERE / "z.npy", z)
     np.save(HERE / "labels.npy", labels.astype(np.int64))
+    # Images 2 and 7 stand for one that a batch holds twice.
+    indices = np.arange(N)
+    indices[7] = 2
 
     z0, z1 = (torch.from_numpy(view.astype(np.float64)) for view in z)
     rows = z.reshape(2 * N, D).astype(np.float64)
@@ -97,6 +100,7 @@ def main():
         "debiased": hard_negative(rows, 0.5, 0.1, 0),
         "hard_negative": hard_negative(rows, 0.5, 0.1, 1),
         "same_label": masked_nt_xent(rows, 0.5, lambda i, j: labels[i % N] != labels[j % N]),
+        "same_index": masked_nt_xent(rows, 0.5, lambda i, j: indices[i % N] != indices[j % N]),
         "cosine": masked_nt_xent(rows, 0.5, lambda i, j: s[i, j] <= 0.6),
         "supcon_out": supcon(rows, labels, 0.1, "out"),
         "supcon_in": supcon(rows, labels, 0.1, "in"),
@@ -104,6 +108,7 @@ def main():
     negatives = [(i, j) for i in range(2 * N) for j in range(2 * N) if j not in (i, partner(i))]
     shares = {
         "false_negative_share": np.mean([labels[i % N] == labels[j % N] for i, j in negatives]),
+        "same_index": np.mean([indices[i % N] == indices[j % N] for i, j in negatives]),
         "cosine": np.mean([s[i, j] > 0.6 for i, j in negatives]),
     }
     pairs = [(i, j) for i in range(2 * N) for j in range(2 * N) if i != j]
