@@ -177,8 +177,7 @@ void run(PretrainOptions options) {
       print_json(parse_json(read_file(result_path, ErrorKind::checkpoint), result_path.string()));
     return;
   }
-  // Not before: what cannot be trained leaves no folder.
-  make_output_folder(options.out);
+  // Not before: another process may be at work there.
   add_log_file(fs::path(options.out) / "log.txt");
   write_file_durably(fs::path(options.out) / "config.json",
                      dump_text(dump_value(config), 2) + "\n");

@@ -11,93 +11,91 @@ again every step, so that warm-ups pass, and shows what the loss did. A recipe w
 fills it: until then a loss against random rows says nothing. Exit 1 if a loss is not finite or does
 not fall (the mean of the last five steps against the first five).
 
-  --data DIR       folder with images, such as CIFAR-10's train
+  --data DIR       CIFAR-10 as image files: DIR/train/CLASS/*
   --recipes "..."  presets (default: all of them)
   --out DIR        results (default: runs/check_recipes); what is finished is not repeated
   --compute-threads N   LibTorch's threads (default: 2)
 
-About half an hour on two cores. The program: $CLR (default: build/release/clr).
+About half an hour on two cores. The programs: $CLR (default: build/release/clr), and python3 for
+the list of images.
 END
 }
 
-fail() { echo "check_recipes.sh: $1" >&2; exit 2; }
-
-# preset : steps that fill its queue : what is set, for two cores or for so few steps
-recipes=(
-  simclr_cifar10:0:
-  simclr_imagenet:0:train.batch_size=32
-  memory_bank_cifar10:0:
-  moco_cifar10:4:
-  moco_v2_cifar10:8:method.queue_size=4096
-  moco_v3_cifar10:0:
-  swav_cifar10:0:
-  swav_imagenet:0:train.batch_size=16
-  supcon_cifar10:0:
-  # At the rate that its warm-up starts with: ten steps are too short a way to 0.2.
-  "supervised_cifar10:0:train.batch_size=256 schedule.warmup_epochs=0 optimizer.learning_rate=0.0125"
+# shellcheck source=scripts/compare_common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/compare_common.sh"
+# Steps that fill a recipe's queue, and what is set for two cores or for so few steps.
+declare -A filling=([moco_cifar10]=4 [moco_v2_cifar10]=8)
+declare -A changes=(
+  [simclr_imagenet]="train.batch_size=32"
+  [moco_v2_cifar10]="method.queue_size=4096"
+  [swav_imagenet]="train.batch_size=16"
+  # The rate that the recipe begins with: its way to 0.8 takes 490 steps.
+  [supervised_cifar10]="train.batch_size=256 schedule.warmup_epochs=0 optimizer.learning_rate=0.01"
 )
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-clr=${CLR:-$root/build/release/clr}
-data="" out=runs/check_recipes threads=2 wanted=""
+
+# All presets but the tiny ones and those for clr's own examples.
+published() {
+  local file name
+  for file in "$root"/configs/pretrain/*.json; do
+    name=$(basename "$file" .json)
+    case $name in *_tiny | simclr_photos | simclr_shapes) ;; *) echo "$name" ;; esac
+  done
+}
+
+data='' out=runs/check_recipes compute_threads=2 recipes=$(published)
 while [ $# -gt 0 ]; do
   case $1 in
-    --data | --out) [ $# -ge 2 ] || fail "$1 needs a value"; declare "${1#--}=$2"; shift ;;
-    --recipes) [ $# -ge 2 ] || fail "$1 needs a value"; wanted=$2; shift ;;
-    --compute-threads) [ $# -ge 2 ] || fail "$1 needs a value"; threads=$2; shift ;;
+    --data | --out | --recipes | --compute-threads)
+      [ $# -ge 2 ] || fail "$1 needs a value"
+      option=${1#--}
+      declare "${option//-/_}=$2"
+      shift
+      ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; fail "unknown option $1" ;;
   esac
   shift
 done
-[ -d "$data" ] || fail "--data: $data is not a folder"
-[ -x "$clr" ] || fail "$clr is not there; build it (scripts/test.sh) or set CLR"
+python=python3
+check_programs_and_data
 mkdir -p "$out"
 
-# COUNT of the images, mixed, and the same each time; its folder is an image's label.
-list_images() { # COUNT
-  echo path,label
-  find -L "$(realpath "$data")" -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' \) |
-    LC_ALL=C sort | awk '{ print NR * 7919 % 1000003, $0 }' | sort -n | cut -d' ' -f2- |
-    awk -F/ -v count="$1" 'NR <= count { print $0 "," $(NF - 1) }'
-}
-
-# RUN FILLING: steps, first and last five losses' means, verdict.
+# RUN FILLING: steps, means of the first and last five losses after FILLING steps, what they say.
 verdict() {
   sed -nE '/"kind":"epoch"/s/.*"loss":([^,}]+).*/\1/p' "$1/metrics.jsonl" |
     awk -v filling="$2" '
-      $1 !~ /^[0-9.e+-]+$/ { unfit = 1 }
       NR > filling { loss[++steps] = $1 }
       END {
         for (i = 1; i <= 5; ++i) { first += loss[i] / 5; last += loss[steps - 5 + i] / 5 }
-        said = unfit ? "NOT FINITE" : last < first ? "falls" : "DOES NOT FALL"
-        printf "%5d  %10.4f  %9.4f  %s\n", steps, first, last, said
+        printf "%5d  %10.4f  %9.4f  %s\n", steps, first, last, last < first ? "falls" : "DOES NOT FALL"
       }'
 }
 
-failed=0 rows=()
-for recipe in "${recipes[@]}"; do
-  IFS=: read -r name filling changes <<<"$recipe"
-  case " ${wanted:-$name} " in *" $name "*) ;; *) continue ;; esac
-  run=$out/$name
-  flags=(--config "$name" --out "$run" --set "train.epochs=$((filling + 20))"
-    --set train.knn_every_epochs=0 --set train.health_every_epochs=0
-    --set "train.compute_threads=$threads" --threads 1 --json)
-  for change in $changes; do flags+=(--set "$change"); done
-  batch=$(sed -nE 's/.*"batch_size": ([0-9]+).*/\1/p' "$root/configs/pretrain/$name.json")
-  case $changes in *batch_size=*) batch=${changes#*batch_size=} batch=${batch%% *} ;; esac
-  if [ ! -s "$run.json" ]; then
-    list_images "$batch" >"$run.csv"
-    rm -rf "$run"
-    echo "-- $name" >&2
-    "$clr" pretrain "${flags[@]}" --data "$run.csv" --dry-run >/dev/null
-    "$clr" pretrain "${flags[@]}" --data "$run.csv" >"$run.json.partial"
-    mv "$run.json.partial" "$run.json"
+# An epoch is a step, so that there is a row of each.
+check() { # RECIPE
+  local name=$1 preset=$root/configs/pretrain/$1.json run=$out/$1 words change batch row
+  [ -f "$preset" ] || fail "--recipes: expected some of $(published | paste -sd' '), got $name"
+  batch=$(sed -nE 's/.*"batch_size": ([0-9]+).*/\1/p' "$preset")
+  words=(--config "$name" --set "train.epochs=$((${filling[$name]:-0} + 20))"
+    --set train.knn_every_epochs=0 --set train.health_every_epochs=0)
+  for change in ${changes[$name]:-}; do
+    words+=(--set "$change")
+    case $change in train.batch_size=*) batch=${change#*=} ;; esac
+  done
+  begun_with "$run.arguments.txt" "${words[@]}"
+  list_images "$run.images.csv" 0 $(((batch + 9) / 10))
+  head -n $((batch + 1)) "$run.images.csv" >"$run.csv"
+  words+=(--data "$run.csv" --threads 1 --set "train.compute_threads=$compute_threads")
+  if "$clr" pretrain "${words[@]}" --out "$run.dry" --dry-run --quiet &&
+    run_to "$run.json" fresh "$run" "$clr" pretrain "${words[@]}" --out "$run" --json; then
+    row=$(verdict "$run" "${filling[$name]:-0}")
+  else
+    row=$(printf '%5s  %10s  %9s  %s' - - - FAILED)
   fi
-  row=$(verdict "$run" "$filling")
-  case $row in *falls) ;; *) failed=1 ;; esac
-  rows+=("$(printf '%-20s  %5d  %s  %s' "$name" "$batch" "$row" "$changes")")
-done
-[ ${#rows[@]} -gt 0 ] || fail "--recipes: expected some of ${recipes[*]%%:*}, got $wanted"
-printf '%-20s  %5s  %5s  %10s  %9s  %s\n' recipe batch steps 'first five' 'last five' 'loss   set'
-printf '%s\n' "${rows[@]}"
-exit $failed
+  printf '%-20s  %5d  %s  %s\n' "$name" "$batch" "$row" "${changes[$name]:-}"
+}
+
+table=$(printf '%-20s  %5s  %5s  %10s  %9s  %s' recipe batch steps 'first five' 'last five' 'loss   set')
+for recipe in $recipes; do table+=$'\n'$(check "$recipe"); done
+echo "$table"
+case $table in *FAILED* | *"DOES NOT FALL"*) exit 1 ;; esac

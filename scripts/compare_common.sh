@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# For scripts/compare_*.sh, which set `data`, `out`, and the `python` of the lists and tables.
+# For scripts/compare_*.sh and check_recipes.sh, which set `data`, `out`, and the `python` of the lists and tables.
 # shellcheck disable=SC2154
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -29,7 +29,8 @@ run_to() {
   fi
   if [ ! -s "$file" ]; then
     echo "-- ${file#"$out"/}" >&2
-    "$@" >"$file.partial"
+    # Also where a caller looks at the status, so that set -e does not.
+    "$@" >"$file.partial" || return
     mv "$file.partial" "$file"
   fi
   exec {lock}>&-
@@ -55,7 +56,7 @@ list_images() {
   local command=("$python" "$peers/compare_tables.py" list "$folder" "$2" "$3")
   run_to "$1" "${command[@]}"
   [ "$("${command[@]}")" = "$(<"$1")" ] ||
-    fail "$1: not the images that --data $data has now; choose another --out"
+    fail "$1: not the list of what --data $data has now (or of an older script); choose another --out"
 }
 
 # begun_with FILE WORDS...: FILE notes the arguments of the results beside it, one a line.

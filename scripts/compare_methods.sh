@@ -61,6 +61,7 @@ if [ $mode = speed ]; then
   [ ${#extra[@]} -eq 0 ] || fail "--speed measures the presets as they are: no ARGUMENTS"
   warn_if_busy
   mkdir -p "$out/speed"
+  begun_with "$out/speed/arguments.txt" --compute-threads "$compute_threads"
   for repeat in 1 2 3; do
     for method in $methods; do
       run_to "$out/speed/$method.$repeat.json" "$clr" bench train \

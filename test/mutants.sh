@@ -262,8 +262,6 @@ mutant "kernels: pairs of groups are counted through wrongly" $tiles 's/\(next \
 in_folder lib/clr/method clr_method_tests
 
 mutant "the target is the optimiser's" momentum_encoder.cpp 's/set_requires_grad\(false\)/set_requires_grad(true)/'
-mutant "the target gets a gradient" momentum_encoder.cpp \
-  '/^torch::Tensor MomentumEncoder::forward/{n;d}; s/set_requires_grad\(false\)/set_requires_grad(true)/'
 mutant "the target stands still" momentum_encoder.cpp 's/1 - momentum\);/0.0);/'
 mutant "the target is what is trained" momentum_encoder.cpp 's/1 - momentum\);/1.0);/'
 mutant "the target's momentum is its complement" momentum_encoder.cpp 's/1 - momentum\);/momentum);/'
@@ -284,6 +282,7 @@ mutant "MoCo: the queue overwrites the newest" moco.cpp \
 mutant "MoCo: the queue begins anew with each epoch" moco.cpp \
   's/^    target_->follow/    static std::int64_t epoch = 0; if (epoch != context.epoch) queue_position_.zero_(); epoch = context.epoch;\n&/'
 mutant "MoCo: of too many keys the first stay" moco.cpp 's/keys\.narrow\(0, skipped, keys/keys.narrow(0, 0, keys/'
+mutant "MoCo: the queue's position is not saved" moco.cpp 's/register_buffer\("queue_position", (.*)\);/\1;/'
 mutant "MoCo: keys go into the queue as they are" moco.cpp 's/enqueue\(unit_rows\((.*)\)\);/enqueue(\1);/'
 mutant "MoCo: the loss sees the batch's own keys" moco.cpp \
   's/info_nce\(queries, keys, queue_,/info_nce(queries, keys, at::cat({queue_, unit_rows(keys)}),/'
@@ -302,6 +301,9 @@ mutant "bank: its momentum is its complement" memory_bank.cpp \
   's/options_\.bank_momentum \* old \+ \(1 - options_\.bank_momentum\) \* seen/options_.bank_momentum * seen + (1 - options_.bank_momentum) * old/'
 mutant "bank: rows keep the length of a mean" memory_bank.cpp \
   's/unit_rows\((options_\.bank_momentum \* old .* seen)\)/(\1)/'
+mutant "bank: it is not saved" memory_bank.cpp 's/bank_ = register_buffer\("bank", (.*)\);/bank_ = \1;/'
+mutant "bank: its constant is not saved" memory_bank.cpp \
+  's/^ +register_buffer\("log_normalizer", (at::full\(.*\))\);/\1;/'
 mutant "bank: negatives that every step has" memory_bank.cpp 's/context\.order\(images_\)/StepContext{}.order(images_)/'
 mutant "bank: the own row among the negatives" memory_bank.cpp 's/problem\.row_ids = rows\.ids/problem.row_ids = rows.ids + images_/'
 mutant "bank: the constant is estimated anew" memory_bank.cpp 's/= estimated\(\) \? log_normalizer_ : estimate/= estimate/; s/ && !estimated\(\)\)/)/'
@@ -313,6 +315,9 @@ mutant "SwAV: the queue's codes, not the batch's" swav.cpp 's/\.slice\(0, earlie
 mutant "SwAV: the queue drops the newest" swav.cpp 's/at::cat\(\{embeddings\.z\.at\(0\)\.detach\(\), queue_\}, 1\)/at::cat({queue_, embeddings.z.at(0).detach()}, 1)/'
 mutant "SwAV: the queue is used before it is full" swav.cpp 's/queue_\[0\]\[-1\]\.any/queue_.any/'
 mutant "SwAV: the queue fills from the first epoch on" swav.cpp 's/\|\| context\.epoch < options_\.queue_from_epoch//'
+mutant "SwAV: statistics are joint whatever is asked for" swav.cpp 's/view_forward_ == ViewForward::per_view/false/'
+mutant "SwAV: the queue is not saved" swav.cpp 's/queue_ = register_buffer\("queue", (.*)\);/queue_ = \1;/'
+mutant "SimCLR: statistics are joint whatever is asked for" simclr.cpp 's/groups\.at\(0\), view_forward_/groups.at(0), ViewForward::joint/'
 mutant "SimCLR: negatives above the limit are counted with pairs" simclr.cpp 's/above - own - 2 \* pairs/above - own/'
 mutant "SimCLR: an image is its own false negative" simclr.cpp 's/sizes \* \(sizes - 1\)/sizes * sizes/'
 mutant "SimCLR: labels for indices" simclr.cpp 's/masked\.ids = batch\.indices/masked.ids = batch.labels/'

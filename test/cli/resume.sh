@@ -57,6 +57,21 @@ while [ "$(cat killed/metrics.jsonl 2>/dev/null | wc -l)" -lt 30 ] && kill -0 "$
 kill -9 "$pid" 2>/dev/null
 wait "$pid" 2>/dev/null
 check "killed in the middle" test ! -e killed/result.json
+
+# While another process is at it, nothing in its folder changes.
+touch -d '1 hour ago' killed/config.json killed/log.txt
+mkdir begun
+exec {lock_of_killed}>>killed/metrics.jsonl {lock_of_begun}>>begun/metrics.jsonl
+flock "$lock_of_killed"
+flock "$lock_of_begun"
+before=$(stat -c '%n %Y %s' killed/*)
+expect 8 "another process is writing this run" last pretrain --config killed/config.json --data set --device cpu \
+  --out killed --resume --quiet --set train.keep_checkpoints=7
+check "the other process's run is as it was" test "$before" = "$(stat -c '%n %Y %s' killed/*)"
+expect 8 "another process is writing this run" last pretrain --config simclr_smoke --data set --device cpu \
+  --out begun --quiet
+check "also before it has written anything" test "$(ls begun)" = metrics.jsonl
+exec {lock_of_killed}>&- {lock_of_begun}>&-
 check "after kill -9" run killed 3 --resume
 strip killed >killed.txt
 check "metrics.jsonl after kill -9" cmp whole.txt killed.txt

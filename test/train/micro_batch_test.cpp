@@ -12,8 +12,8 @@
 
 #include "clr/core/log.h"
 #include "clr/io/file.h"
-#include "clr/train/run_setup.h"
 #include "clr/train/checkpoint.h"
+#include "clr/train/run_setup.h"
 #include "clr/train/trained_eval_config.h"
 #include "data/files.h"
 #include "support/catch.h"

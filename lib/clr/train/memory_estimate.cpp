@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "clr/train/run_setup.h"
 #include "clr/train/memory_estimate.h"
 
 #include <algorithm>
@@ -7,6 +6,7 @@
 #include "clr/core/allocation_meter.h"
 #include "clr/core/autocast.h"
 #include "clr/core/memory.h"
+#include "clr/train/run_setup.h"
 
 namespace clr {
 namespace {
@@ -40,9 +40,9 @@ class Estimator {
     method_ = build_method(config, dataset_size, classes, steps_per_epoch(config, dataset_size));
     place_module(*method_, device, channels_last());
     method_->train();
-    // As late in a run, when queues are full and in use.
+    // As late in a run, when queues are full and in use; not what is found once, at the start.
     for (auto& buffer : method_->buffers()) {
-      if (buffer.is_floating_point()) buffer.normal_();
+      if (buffer.is_floating_point() && buffer.dim() > 0) buffer.normal_();
     }
     late_.total_steps = config.train.epochs * steps_per_epoch(config, dataset_size);
     late_.step = std::max(late_.total_steps - 1, std::int64_t{1});
@@ -170,17 +170,18 @@ MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Da
   const auto parameters = static_cast<double>(estimate.parameters);
   const double optimizer_bytes =
       4.0 * parameters * optimizer_tensors_per_parameter(config.optimizer.type);
-  const double loss_bytes = estimator.loss();
+  const std::int64_t images = estimator.images_at_once();
   if (device.is_cpu()) {
     constexpr double kPrefetchedBatches = 3;
-    estimate.peak_bytes = resident_networks(estimator, estimator.images_at_once()) +
-                          optimizer_bytes + loss_bytes +
+    // Before the loss, whose memory would be in the resident set's peak as well.
+    const double networks = resident_networks(estimator, images);
+    estimate.peak_bytes = networks + optimizer_bytes + estimator.loss() +
                           estimator.batch_bytes() * (kPrefetchedBatches + 1);
     estimate.available_bytes = static_cast<double>(physical_memory());
   } else {
-    estimate.peak_bytes = allocated_networks(estimator, estimator.images_at_once()) +
-                          held_bytes(estimator.method()) + 4.0 * parameters + optimizer_bytes +
-                          loss_bytes + estimator.batch_bytes();
+    estimate.peak_bytes = allocated_networks(estimator, images) + held_bytes(estimator.method()) +
+                          4.0 * parameters + optimizer_bytes + estimator.loss() +
+                          estimator.batch_bytes();
     estimate.available_bytes = estimate.peak_bytes;
   }
   return estimate;

@@ -16,6 +16,7 @@
 #include "clr/train/health_monitor.h"
 #include "clr/train/knn_monitor.h"
 #include "clr/train/metrics_log.h"
+#include "clr/train/run_folder.h"
 #include "clr/train/run_setup.h"
 #include "clr/train/training_state.h"
 
@@ -95,6 +96,9 @@ class Trainer::Loop {
           std::make_unique<HealthMonitor>(c, dataset_, options.device, options.loader_threads);
     }
     if (options.resume) resume();
+    // Last: what cannot be trained leaves no folder, and what goes on in one is locked from here on.
+    make_output_folder(options.out);
+    metrics_ = std::make_unique<MetricsLog>(options.out, state_.metrics_bytes, state_.step);
   }
 
   bool finished() const { return state_.step == total_steps_; }
@@ -102,8 +106,6 @@ class Trainer::Loop {
 
   TrainResult run() {
     const auto start = Clock::now();
-    // Not before: what cannot be trained leaves nothing behind.
-    metrics_ = std::make_unique<MetricsLog>(options_.out, state_.metrics_bytes, state_.step);
     if (state_.step > 0) {
       log_info("resumed {} at step {} of {}", checkpoint_.string(), state_.step, total_steps_);
     }

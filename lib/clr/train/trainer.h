@@ -47,9 +47,10 @@ struct TrainResult {
 /// Deterministic: stopping and resuming anywhere gives the same bytes.
 class Trainer {
  public:
-  /// Builds everything, and finds every fault that can be found before the first step. `config` is
-  /// resolved.
-  /// Throws:  Error{config}, Error{checkpoint}, Error{output}.
+  /// Builds everything, and finds every fault that can be found before the first step; then makes
+  /// options.out, where it is not yet, and locks it. `config` is resolved.
+  /// Throws:  Error{config}, Error{checkpoint}, Error{data}; Error{output}, also where another
+  ///          process is writing the run.
   Trainer(const RunConfig& config, std::shared_ptr<const Dataset> dataset,
           const TrainerOptions& options);
   ~Trainer();
