@@ -43,6 +43,7 @@ void add_bench_command(CLI::App& program, Action& action) {
   bench->require_subcommand(1);
   add_bench_train_command(*bench, action);
   add_bench_loss_command(*bench, action);
+  add_bench_data_command(*bench, action);
 }
 
 }  // namespace clr

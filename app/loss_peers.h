@@ -4,21 +4,18 @@
 #include <torch/types.h>
 
 #include <cstdint>
-#include <filesystem>
-#include <string>
 #include <vector>
 
 #include "loss_measure.h"
+#include "peer_script.h"
 
 namespace clr {
 
 /// NT-Xent as Python programs compute it: test/peers/bench_loss.py in the peers' Python.
 class LossPeers {
  public:
-  /// Finds both: the script in the source tree that holds this program or the working folder,
-  /// Python as test/peers/find_python.sh does.
-  /// Throws:  Error{usage} where one of them is missing.
-  LossPeers();
+  /// Throws:  Error{usage} where the script or its Python is missing.
+  LossPeers() : script_("bench_loss.py") {}
 
   /// Runs all of them on x [2N, D], whose exact gradient is float64; what does not work is logged
   /// and left out.
@@ -26,8 +23,7 @@ class LossPeers {
                                double temperature, std::int64_t repeats) const;
 
  private:
-  std::filesystem::path script_;
-  std::string python_;
+  PeerScript script_;
 };
 
 }  // namespace clr

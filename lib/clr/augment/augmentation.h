@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "clr/augment/resample.h"
 #include "clr/config/registry.h"
 #include "clr/core/image.h"
 #include "clr/core/rng.h"
@@ -27,6 +28,18 @@ struct OpParameters {
   std::array<std::uint8_t, 4> order{0, 1, 2, 3};  ///< color_jitter: order of its four parts
 
   bool operator==(const OpParameters&) const = default;
+};
+
+/// Operations that the fused executor knows, in the one order in which it fuses them.
+enum class StageKind : std::uint8_t { crop, flip, jitter, gray, blur, solarize, normalize };
+
+/// An operation as the fused executor needs it: what it is, and what its parameters do not say.
+struct Stage {
+  StageKind kind = StageKind::crop;
+  Interpolation interpolation = Interpolation::bilinear;  ///< crop
+  std::int64_t kernel = 1;                                ///< blur: side of the kernel
+  std::array<float, 3> mean{};                            ///< normalize
+  std::array<float, 3> std{1.0F, 1.0F, 1.0F};
 };
 
 /// One operation of an augmentation chain.
@@ -66,6 +79,10 @@ class Augmentation {
   /// Applies the operation in place. `planes` holds source(parameters), values in [0, 1] (whatever
   /// range normalize left, after normalize); afterwards its size is parameters.out.
   virtual void apply(const OpParameters& parameters, Planes& planes) const = 0;
+
+  /// What the fused executor may render in place of apply(), as the same function; nothing: a chain
+  /// with this operation runs op by op.
+  virtual std::optional<Stage> stage() const { return std::nullopt; }
 };
 
 /// {"x", "y", "width", "height"}: how describe() writes a region of the operation's input.

@@ -2,14 +2,15 @@
 #include "clr/augment/augmenter.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
-#include <cstring>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
+#include "clr/augment/fused_plan.h"
+#include "clr/augment/fused_render.h"
 #include "clr/augment/pixel_math.h"
+#include "clr/augment/pixel_store.h"
 #include "clr/core/multiversion.h"
 
 namespace clr {
@@ -27,9 +28,10 @@ struct Link {
 struct Chain {
   std::vector<Link> links;
   Size size;
+  std::optional<FusedPlan> plan;  ///< nothing: op by op
 };
 
-Chain make_chain(const ViewConfig& config, const Place& place) {
+Chain make_chain(const ViewConfig& config, Rendering rendering, const Place& place) {
   Chain chain;
   std::optional<Size> size;
   for (std::size_t i = 0; i < config.chain.size(); ++i) {
@@ -46,6 +48,11 @@ Chain make_chain(const ViewConfig& config, const Place& place) {
         "add random_resized_crop or center_crop");
   }
   chain.size = *size;
+  if (rendering == Rendering::fused) {
+    std::vector<std::optional<Stage>> stages;
+    for (const Link& link : chain.links) stages.push_back(link.op->stage());
+    chain.plan = plan_fused(stages, chain.size);
+  }
   return chain;
 }
 
@@ -73,6 +80,10 @@ void check_inside(const Region& region, Size size) {
         "another size?",
         region.width, region.height, region.x, region.y, size.width, size.height));
   }
+}
+
+[[noreturn]] void fail_size() {
+  throw std::logic_error("augment: parameters that lead to another size than the chain's");
 }
 
 void unpack(const Image& image, const Region& region, Planes& planes) {
@@ -106,58 +117,6 @@ void crop(Planes& planes, const Region& region) {
   planes.resize(region.size());
 }
 
-/// Rounds to nearest, ties to even. The values are finite.
-inline std::uint16_t to_bfloat16(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
-}
-
-CLR_MULTIVERSION void store_planar(const float* __restrict values, std::size_t count,
-                                   std::uint16_t* __restrict to) {
-  for (std::size_t i = 0; i < count; ++i) to[i] = to_bfloat16(values[i]);
-}
-
-CLR_MULTIVERSION void store_interleaved(const float* __restrict red, const float* __restrict green,
-                                        const float* __restrict blue, std::size_t count,
-                                        float* __restrict to) {
-  for (std::size_t i = 0; i < count; ++i) {
-    to[3 * i] = red[i];
-    to[3 * i + 1] = green[i];
-    to[3 * i + 2] = blue[i];
-  }
-}
-
-CLR_MULTIVERSION void store_interleaved(const float* __restrict red, const float* __restrict green,
-                                        const float* __restrict blue, std::size_t count,
-                                        std::uint16_t* __restrict to) {
-  for (std::size_t i = 0; i < count; ++i) {
-    to[3 * i] = to_bfloat16(red[i]);
-    to[3 * i + 1] = to_bfloat16(green[i]);
-    to[3 * i + 2] = to_bfloat16(blue[i]);
-  }
-}
-
-void store(const Planes& planes, const Destination& destination) {
-  auto* const floats = static_cast<float*>(destination.data);
-  auto* const halves = static_cast<std::uint16_t*>(destination.data);
-  const bool wide = destination.type == PixelType::float32;
-  if (destination.layout == PixelLayout::planar) {
-    const std::size_t count = planes.values.size();
-    if (wide) {
-      std::memcpy(floats, planes.values.data(), count * sizeof(float));
-    } else {
-      store_planar(planes.values.data(), count, halves);
-    }
-    return;
-  }
-  const std::size_t count = planes.plane_size();
-  if (wide) {
-    store_interleaved(planes.plane(0), planes.plane(1), planes.plane(2), count, floats);
-  } else {
-    store_interleaved(planes.plane(0), planes.plane(1), planes.plane(2), count, halves);
-  }
-}
-
 }  // namespace
 
 struct Augmenter::Impl {
@@ -170,12 +129,12 @@ struct Augmenter::Impl {
   }
 };
 
-Augmenter::Augmenter(const AugmentConfig& config, const Place& where)
+Augmenter::Augmenter(const AugmentConfig& config, const Place& where, Rendering rendering)
     : impl_(std::make_unique<Impl>()) {
   const Place views = where / "views";
   if (config.views.empty()) views.fail("expected at least one group of views, got none");
   for (std::size_t i = 0; i < config.views.size(); ++i) {
-    impl_->chains.push_back(make_chain(config.views[i], views / i / "chain"));
+    impl_->chains.push_back(make_chain(config.views[i], rendering, views / i / "chain"));
     impl_->chain_of_view.insert(impl_->chain_of_view.end(),
                                 static_cast<std::size_t>(config.views[i].count), i);
     if (impl_->chain_of_view.size() > kMaxViews) {
@@ -215,6 +174,8 @@ ViewParameters Augmenter::sample(std::uint64_t seed, RngAddress address, int vie
   return parameters;
 }
 
+bool Augmenter::fused(int view) const { return impl_->chain(view).plan.has_value(); }
+
 Json Augmenter::describe(int view, const ViewParameters& parameters) const {
   const Chain& chain = impl_->chain(view);
   require_ops_of(chain, parameters);
@@ -232,6 +193,13 @@ void Augmenter::render(const Image& image, int view, const ViewParameters& param
                        const Destination& destination) const {
   const Chain& chain = impl_->chain(view);
   require_ops_of(chain, parameters);
+  if (chain.plan) {
+    const OpParameters& crop = parameters.ops[chain.plan->crop.position];
+    check_inside(crop.box, image.size());
+    if (crop.out != chain.size) fail_size();
+    render_fused(*chain.plan, image, parameters.ops, destination);
+    return;
+  }
   thread_local Planes planes;
   bool unpacked = false;
   const auto take = [&](const Region& region) {
@@ -255,10 +223,9 @@ void Augmenter::render(const Image& image, int view, const ViewParameters& param
     op.apply(one, planes);
   }
   if (!unpacked) take(whole);
-  if (planes.size() != chain.size) {
-    throw std::logic_error("augment: parameters that lead to another size than the chain's");
-  }
-  store(planes, destination);
+  if (planes.size() != chain.size) fail_size();
+  store_pixels({planes.plane(0), planes.plane(1), planes.plane(2)}, planes.plane_size(), {},
+               destination, 0, planes.plane_size());
   trim_scratch(planes.values);
 }
 

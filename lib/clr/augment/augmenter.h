@@ -42,6 +42,10 @@ struct ViewParameters {
   bool operator==(const ViewParameters&) const = default;
 };
 
+/// fused: chains that can be are rendered in one go, the others operation by operation;
+/// op_by_op: all are, for comparison.
+enum class Rendering { fused, op_by_op };
+
 /// Turns decoded images into views. Stateless and thread-safe.
 ///
 /// Views are numbered over the entries of the configuration, in its order; views whose chains end
@@ -52,7 +56,8 @@ class Augmenter {
   /// Throws:  Error{config} for an empty list of views, a chain whose final size depends on the
   ///          image, or a blur kernel that does not fit (kernel <= 2 * side - 1), naming the
   ///          place below `where`, the `augment` section.
-  explicit Augmenter(const AugmentConfig& config, const Place& where = Place("augment"));
+  explicit Augmenter(const AugmentConfig& config, const Place& where = Place("augment"),
+                     Rendering rendering = Rendering::fused);
   ~Augmenter();
   Augmenter(Augmenter&&) noexcept;
 
@@ -64,6 +69,9 @@ class Augmenter {
   int view_count() const;
   /// Size of the finished view.
   Size view_size(int view) const;
+
+  /// Whether the view's chain is rendered in one go.
+  bool fused(int view) const;
 
   /// Draws the parameters of `view` for an image of size `in`. address.view is not read.
   ViewParameters sample(std::uint64_t seed, RngAddress address, int view, Size in) const;

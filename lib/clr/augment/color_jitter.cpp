@@ -4,18 +4,16 @@
 #include <utility>
 
 #include "clr/augment/augmentation.h"
-#include "clr/augment/pixel_math.h"
-#include "clr/core/multiversion.h"
+#include "clr/augment/color_rows.h"
+#include "clr/augment/jitter_parts.h"
 
 namespace clr {
 namespace {
 
-enum Part : std::uint8_t { kBrightness, kContrast, kSaturation, kHue };
 constexpr std::array<const char*, 4> kPartNames = {"brightness", "contrast", "saturation", "hue"};
 
 /// Pixels that go through several parts in turn while they are in the nearest cache.
 constexpr std::size_t kBlock = 1024;
-constexpr std::size_t kLanes = 16;
 
 struct Options {
   double brightness = 0.0;
@@ -33,104 +31,12 @@ struct Options {
   }
 };
 
-CLR_MULTIVERSION void scale_values(float* values, std::size_t count, float factor) {
-  for (std::size_t i = 0; i < count; ++i) values[i] = clamp_unit(values[i] * factor);
-}
-
-CLR_MULTIVERSION void blend_with(float* values, std::size_t count, float factor, float other) {
-  for (std::size_t i = 0; i < count; ++i) values[i] = clamp_unit(values[i] * factor + other);
-}
-
-CLR_MULTIVERSION void blend_with_gray(float* __restrict red, float* __restrict green,
-                                      float* __restrict blue, std::size_t count, float factor) {
-  const float rest = 1.0F - factor;
-  for (std::size_t i = 0; i < count; ++i) {
-    const float gray = rest * luma(red[i], green[i], blue[i]);
-    red[i] = clamp_unit(red[i] * factor + gray);
-    green[i] = clamp_unit(green[i] * factor + gray);
-    blue[i] = clamp_unit(blue[i] * factor + gray);
-  }
-}
-
-/// Lane l gets the sum of every 16th luma from l on: an order that no vector width changes.
-CLR_MULTIVERSION void sum_luma(const float* __restrict red, const float* __restrict green,
-                               const float* __restrict blue, std::size_t count,
-                               float* __restrict lanes) {
-  std::size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (std::size_t l = 0; l < kLanes; ++l) {
-      lanes[l] += luma(red[i + l], green[i + l], blue[i + l]);
-    }
-  }
-  for (std::size_t l = 0; i + l < count; ++l) {
-    lanes[l] += luma(red[i + l], green[i + l], blue[i + l]);
-  }
-}
-
-/// value - range * ramp is HSV to RGB without the six cases: `sector` is the channel's place on the
-/// wheel plus the hue, in [0, 6), and the ramp is 0, rising, 1, falling there.
-inline float ramp(float sector) {
-  const float falling = 4.0F - sector;
-  return clamp_unit(sector < falling ? sector : falling);
-}
-
-inline float wrap_sector(float sector) { return sector >= 6.0F ? sector - 6.0F : sector; }
-
-/// `shift` in sixths of a turn, in [-3, 3].
-CLR_MULTIVERSION void shift_hue(float* __restrict red, float* __restrict green,
-                                float* __restrict blue, std::size_t count, float shift) {
-  for (std::size_t i = 0; i < count; ++i) {
-    const float r = red[i];
-    const float g = green[i];
-    const float b = blue[i];
-    const float high = std::max(std::max(r, g), b);
-    const float low = std::min(std::min(r, g), b);
-    const float range = high - low;
-    const float divisor = range == 0.0F ? 1.0F : range;
-    const bool red_leads = high == r;
-    const bool green_leads = high == g;
-    const float lesser = red_leads ? g - b : green_leads ? b - r : r - g;
-    const float base = red_leads ? 0.0F : green_leads ? 2.0F : 4.0F;
-    const float moved = base + lesser / divisor + shift;
-    const float raised = moved < 0.0F ? moved + 6.0F : moved;
-    const float sector = wrap_sector(raised);
-    red[i] = high - range * ramp(wrap_sector(sector + 5.0F));
-    green[i] = high - range * ramp(wrap_sector(sector + 3.0F));
-    blue[i] = high - range * ramp(wrap_sector(sector + 1.0F));
-  }
-}
-
-struct Block {
-  float* red;
-  float* green;
-  float* blue;
-  std::size_t count;
-};
-
-void apply_part(Part part, float factor, const Block& block) {
-  switch (part) {
-    case kBrightness:
-      for (float* plane : {block.red, block.green, block.blue}) {
-        scale_values(plane, block.count, factor);
-      }
-      break;
-    case kSaturation:
-      blend_with_gray(block.red, block.green, block.blue, block.count, factor);
-      break;
-    case kHue:
-      shift_hue(block.red, block.green, block.blue, block.count, 6.0F * factor);
-      break;
-    case kContrast:
-      break;  // Needs the mean of the whole picture: the caller's.
-  }
-}
-
 template <class Work>
 void for_blocks(Planes& planes, Work work) {
   const std::size_t size = planes.plane_size();
   for (std::size_t begin = 0; begin < size; begin += kBlock) {
-    work(Block{planes.plane(0) + begin, planes.plane(1) + begin, planes.plane(2) + begin,
-               std::min(kBlock, size - begin)});
+    work(PixelRun{planes.plane(0) + begin, planes.plane(1) + begin, planes.plane(2) + begin,
+                  std::min(kBlock, size - begin)});
   }
 }
 
@@ -175,48 +81,26 @@ class ColorJitter : public Augmentation {
   }
 
   void apply(const OpParameters& parameters, Planes& planes) const override {
-    std::array<Part, 4> before{};
-    std::array<Part, 4> after{};
-    std::size_t before_count = 0;
-    std::size_t after_count = 0;
-    bool contrast = false;
-    for (const std::uint8_t number : parameters.order) {
-      const Part part{number};
-      if (parameters.values[part] == (part == kHue ? 0.0F : 1.0F)) continue;
-      if (part == kContrast) {
-        contrast = true;
-      } else if (contrast) {
-        after[after_count++] = part;
-      } else {
-        before[before_count++] = part;
-      }
-    }
-
-    std::array<float, kLanes> lanes{};
+    const JitterParts parts = jitter_parts(parameters);
+    std::array<float, kLumaLanes> lanes{};
     double luma_sum = 0.0;
-    for_blocks(planes, [&](const Block& block) {
-      for (std::size_t i = 0; i < before_count; ++i) {
-        apply_part(before[i], parameters.values[before[i]], block);
-      }
-      if (!contrast) return;
+    for_blocks(planes, [&](const PixelRun& run) {
+      for (const JitterPart& part : parts.before()) apply_part(part, run);
+      if (!parts.contrast) return;
       lanes.fill(0.0F);
-      sum_luma(block.red, block.green, block.blue, block.count, lanes.data());
+      sum_luma(run.red, run.green, run.blue, run.count, lanes.data());
       for (const float lane : lanes) luma_sum += static_cast<double>(lane);
     });
-    if (!contrast) return;
+    if (!parts.contrast) return;
 
-    const float factor = parameters.values[kContrast];
     const auto mean = static_cast<float>(luma_sum / static_cast<double>(planes.plane_size()));
-    const float other = (1.0F - factor) * mean;
-    for_blocks(planes, [&](const Block& block) {
-      for (float* plane : {block.red, block.green, block.blue}) {
-        blend_with(plane, block.count, factor, other);
-      }
-      for (std::size_t i = 0; i < after_count; ++i) {
-        apply_part(after[i], parameters.values[after[i]], block);
-      }
+    for_blocks(planes, [&](const PixelRun& run) {
+      apply_contrast(*parts.contrast, mean, run);
+      for (const JitterPart& part : parts.after()) apply_part(part, run);
     });
   }
+
+  std::optional<Stage> stage() const override { return Stage{StageKind::jitter}; }
 
  private:
   Options options_;

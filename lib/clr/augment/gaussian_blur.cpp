@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <utility>
 #include <vector>
 
 #include "clr/augment/augmentation.h"
+#include "clr/augment/blur_kernel.h"
 #include "clr/augment/pixel_math.h"
 #include "clr/core/multiversion.h"
 
 namespace clr {
 namespace {
-
-/// Weight that may be cut off at the two ends of a kernel together: with both directions, it moves
-/// no value by more than 3e-5, which is 0.008 of a step of 8 bits.
-constexpr double kNegligible = 1.5e-5;
 
 struct Options {
   std::int64_t kernel = 23;
@@ -39,32 +35,6 @@ struct Options {
     }
   }
 };
-
-/// Weights at distance 0, 1, ..., without the negligible ones; they sum to 1 over both sides.
-void make_weights(std::int64_t kernel, double sigma, std::vector<float>& weights) {
-  const auto radius = static_cast<std::size_t>(kernel / 2);
-  thread_local std::vector<double> wide;
-  wide.resize(radius + 1);
-  double total = 0.0;
-  for (std::size_t k = 0; k <= radius; ++k) {
-    const double x = static_cast<double>(k) / sigma;
-    wide[k] = std::exp(-0.5 * x * x);
-    total += k == 0 ? wide[k] : 2.0 * wide[k];
-  }
-  std::size_t kept = radius;
-  double cut = 0.0;
-  while (kept > 0 && cut + 2.0 * wide[kept] <= kNegligible * total) cut += 2.0 * wide[kept--];
-  weights.resize(kept + 1);
-  for (std::size_t k = 0; k <= kept; ++k) weights[k] = static_cast<float>(wide[k] / (total - cut));
-}
-
-/// Where a reflected border takes position `i` from (the edge itself is not repeated).
-int reflect(int i, int size) {
-  if (size == 1) return 0;
-  const int period = 2 * (size - 1);
-  const int phase = ((i % period) + period) % period;
-  return phase < size ? phase : period - phase;
-}
 
 /// `rows` maps position y + radius, y from -radius to height + radius, to a row of `source`.
 CLR_MULTIVERSION void blur_columns(const float* source, const int* rows, int width, int height,
@@ -109,13 +79,6 @@ CLR_MULTIVERSION void blur_rows(const float* source, const int* columns, int wid
   }
 }
 
-void make_border(int size, int radius, std::vector<int>& positions) {
-  positions.resize(static_cast<std::size_t>(size + 2 * radius));
-  for (int i = -radius; i < size + radius; ++i) {
-    positions[static_cast<std::size_t>(i + radius)] = reflect(i, size);
-  }
-}
-
 /// Convolves with a Gaussian over a reflected border.
 ///
 /// Draws:   0: whether; 1: sigma.
@@ -157,12 +120,12 @@ class GaussianBlur : public Augmentation {
     thread_local std::vector<int> columns;
     thread_local std::vector<float> padded;
     thread_local std::vector<float> half;
-    make_weights(options_.kernel, static_cast<double>(parameters.values[0]), weights);
+    make_blur_weights(options_.kernel, static_cast<double>(parameters.values[0]), weights);
     const int radius = static_cast<int>(weights.size()) - 1;
     if (radius == 0) return;
 
-    make_border(planes.height, radius, rows);
-    make_border(planes.width, radius, columns);
+    make_reflection(planes.height, radius, rows);
+    make_reflection(planes.width, radius, columns);
     padded.resize(columns.size());
     half.resize(planes.plane_size());
     for (int c = 0; c < 3; ++c) {
@@ -172,6 +135,12 @@ class GaussianBlur : public Augmentation {
                 padded.data(), planes.plane(c));
     }
     trim_scratch(half);
+  }
+
+  std::optional<Stage> stage() const override {
+    Stage stage{StageKind::blur};
+    stage.kernel = options_.kernel;
+    return stage;
   }
 
  private:

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cstddef>
-
 #include "clr/augment/augmentation.h"
-#include "clr/augment/pixel_math.h"
-#include "clr/core/multiversion.h"
+#include "clr/augment/color_rows.h"
 
 namespace clr {
 namespace {
@@ -13,16 +10,6 @@ struct Options {
 
   static void fields(auto&& f) { f("p", &Options::p, In{0, 1}, "probability"); }
 };
-
-CLR_MULTIVERSION void to_gray(float* __restrict red, float* __restrict green,
-                              float* __restrict blue, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) {
-    const float gray = luma(red[i], green[i], blue[i]);
-    red[i] = gray;
-    green[i] = gray;
-    blue[i] = gray;
-  }
-}
 
 /// Replaces the three channels by their luma.
 ///
@@ -45,6 +32,8 @@ class Grayscale : public Augmentation {
   void apply(const OpParameters&, Planes& planes) const override {
     to_gray(planes.plane(0), planes.plane(1), planes.plane(2), planes.plane_size());
   }
+
+  std::optional<Stage> stage() const override { return Stage{StageKind::gray}; }
 
  private:
   Options options_;

@@ -43,6 +43,8 @@ class HorizontalFlip : public Augmentation {
     mirror_rows(planes.values.data(), std::ptrdiff_t{3} * planes.height, planes.width);
   }
 
+  std::optional<Stage> stage() const override { return Stage{StageKind::flip}; }
+
  private:
   Options options_;
 };

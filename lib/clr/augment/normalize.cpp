@@ -46,6 +46,15 @@ class Normalize : public Augmentation {
     }
   }
 
+  std::optional<Stage> stage() const override {
+    Stage stage{StageKind::normalize};
+    for (std::size_t c = 0; c < 3; ++c) {
+      stage.mean[c] = static_cast<float>(options_.mean[c]);
+      stage.std[c] = static_cast<float>(options_.std[c]);
+    }
+    return stage;
+  }
+
  private:
   Options options_;
 };

@@ -69,6 +69,12 @@ class RandomResizedCrop : public Augmentation {
     resample(planes, parameters.out, options_.interpolation);
   }
 
+  std::optional<Stage> stage() const override {
+    Stage stage{StageKind::crop};
+    stage.interpolation = options_.interpolation;
+    return stage;
+  }
+
  private:
   Size view_size() const {
     return {static_cast<int>(options_.size), static_cast<int>(options_.size)};

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cstddef>
-
 #include "clr/augment/augmentation.h"
-#include "clr/core/multiversion.h"
+#include "clr/augment/color_rows.h"
 
 namespace clr {
 namespace {
@@ -16,13 +14,6 @@ struct Options {
     f("p", &Options::p, In{0, 1}, "probability");
   }
 };
-
-CLR_MULTIVERSION void invert_from(float* values, std::size_t count, float threshold) {
-  for (std::size_t i = 0; i < count; ++i) {
-    const float inverted = 1.0F - values[i];
-    values[i] = values[i] >= threshold ? inverted : values[i];
-  }
-}
 
 /// Inverts every value at or above a threshold.
 ///
@@ -49,6 +40,8 @@ class Solarize : public Augmentation {
   void apply(const OpParameters& parameters, Planes& planes) const override {
     invert_from(planes.values.data(), planes.values.size(), parameters.values[0]);
   }
+
+  std::optional<Stage> stage() const override { return Stage{StageKind::solarize}; }
 
  private:
   Options options_;
