@@ -2,6 +2,7 @@
 // Per-pixel arithmetic that several operations share, and the handling of their scratch buffers.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
@@ -13,10 +14,7 @@ inline float luma(float red, float green, float blue) {
 }
 
 /// `value` held to [0, 1].
-inline float clamp_unit(float value) {
-  const float above = value < 0.0F ? 0.0F : value;
-  return above > 1.0F ? 1.0F : above;
-}
+inline float clamp_unit(float value) { return std::min(std::max(value, 0.0F), 1.0F); }
 
 /// Gives back a thread's scratch buffer that one giant image has swollen.
 template <class T>
