@@ -61,7 +61,7 @@ def lightly_version(views):
     from lightly.transforms import SimCLRTransform
     view = views[0]
     ops = {op["type"]: op for op in view["chain"]}
-    crop, jitter, norm = ops["random_resized_crop"], ops["color_jitter"], ops["normalize"]
+    crop, jitter, norm = ops["random_resized_crop"], ops["color_jitter"], ops.get("normalize")
     blur = ops.get("gaussian_blur", {"p": 0.0, "sigma": [0.1, 2.0]})
     return SimCLRTransform(
         input_size=crop["size"], min_scale=crop["scale"][0], cj_prob=jitter["p"], cj_strength=1.0,
@@ -69,7 +69,7 @@ def lightly_version(views):
         cj_sat=jitter["saturation"], cj_hue=jitter["hue"],
         random_gray_scale=ops.get("grayscale", {"p": 0.0})["p"], gaussian_blur=blur["p"],
         sigmas=tuple(blur["sigma"]), hf_prob=ops.get("horizontal_flip", {"p": 0.0})["p"],
-        normalize={"mean": norm["mean"], "std": norm["std"]})
+        normalize=norm and {"mean": norm["mean"], "std": norm["std"]})
 
 
 def main():
@@ -104,7 +104,7 @@ def main():
         try:
             peers["lightly"] = lightly_version(work["views"])
         except (ImportError, KeyError) as error:
-            print(f"lightly: {error}", file=sys.stderr)
+            raise SystemExit(f"lightly: {error!r}")
     rows = []
     for name, transform in peers.items():
         transform(load(0))

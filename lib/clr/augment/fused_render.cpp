@@ -87,7 +87,7 @@ class Resizer {
     float* const green = red + width_ + kRowPadding;
     float* const blue = green + width_ + kRowPadding;
     split_channels(scratch_.mixed.data(), width_, red, green, blue);
-    resize_row_across({red, green, blue}, scratch_.across.start.data(),
+    resize_row_across(best_vector_set(), {red, green, blue}, scratch_.across.start.data(),
                       scratch_.across.weights.data(), scratch_.across.count, out_.width, to);
   }
 

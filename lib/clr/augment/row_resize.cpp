@@ -174,14 +174,22 @@ CLR_MULTIVERSION void split_channels(const float* __restrict pixels, std::size_t
   }
 }
 
-void resize_row_across(const std::array<const float*, 3>& from, const int* start,
+VectorSet best_vector_set() {
+#ifdef CLR_X86
+  static const VectorSet best = __builtin_cpu_supports("avx512f") ? VectorSet::avx512
+                                : __builtin_cpu_supports("avx2")  ? VectorSet::avx2
+                                                                  : VectorSet::plain;
+  return best;
+#else
+  return VectorSet::plain;
+#endif
+}
+
+void resize_row_across(VectorSet set, const std::array<const float*, 3>& from, const int* start,
                        const float* weights, int count, int out, const std::array<float*, 3>& to) {
-#if defined(CLR_X86) && !defined(CLR_SINGLE_VERSION)
-  static const int level = __builtin_cpu_supports("avx512f") ? 2
-                           : __builtin_cpu_supports("avx2")  ? 1
-                                                             : 0;
-  if (level == 2) return resize_row_avx512(from, start, weights, count, out, to);
-  if (level == 1) return resize_row_avx2(from, start, weights, count, out, to);
+#ifdef CLR_X86
+  if (set == VectorSet::avx512) return resize_row_avx512(from, start, weights, count, out, to);
+  if (set == VectorSet::avx2) return resize_row_avx2(from, start, weights, count, out, to);
 #endif
   resize_row_plain(from, start, weights, count, 0, out, to);
 }

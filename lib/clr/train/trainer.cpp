@@ -59,6 +59,18 @@ std::vector<OptimizerGroup> optimizer_groups(Method& method, bool exclude_norm_a
   return groups;
 }
 
+/// Views that take several times as long as they could.
+void log_unfused_views(const Augmenter& augmenter) {
+  for (int view = 0; view < augmenter.view_count(); ++view) {
+    if (augmenter.fused(view)) continue;
+    log_info(
+        "view {}: rendered operation by operation, slower; chains in the order crop, flip, jitter, "
+        "gray, blur, solarize, normalize are rendered in one go",
+        view);
+    return;
+  }
+}
+
 }  // namespace
 
 class Trainer::Loop {
@@ -84,9 +96,10 @@ class Trainer::Loop {
       for (const auto& [name, parameter] : group.parameters) parameters_.push_back(parameter);
     }
     optimizer_ = optimizers().make(c.optimizer, groups);
-    loader_ =
-        make_thread_loader(dataset_, std::make_shared<const Augmenter>(c.augment),
-                           training_loader_options(c, options.device, options.loader_threads));
+    const auto augmenter = std::make_shared<const Augmenter>(c.augment);
+    log_unfused_views(*augmenter);
+    loader_ = make_thread_loader(
+        dataset_, augmenter, training_loader_options(c, options.device, options.loader_threads));
     if (dataset_->labelled() && c.train.knn_every_epochs > 0) {
       knn_monitor_ =
           std::make_unique<KnnMonitor>(c, dataset_, options.device, options.loader_threads);
