@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// torchvision's results, with the parameters injected; see test/golden/augment/README.md.
+// Results of torchvision on tensors and on Pillow images, and of TensorFlow, with the parameters
+// injected; see the READMEs in test/golden/augment, augment_pil and augment_tf.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -13,8 +14,9 @@
 namespace clr {
 namespace {
 
+/// `name` is a path below test/golden.
 std::string golden_path(const std::string& name) {
-  return std::string(CLR_TEST_DATA_DIR) + "/augment/" + name;
+  return std::string(CLR_TEST_DATA_DIR) + "/" + name;
 }
 
 std::string read_file(const std::string& path) {
@@ -43,7 +45,7 @@ std::vector<T> read_array(const std::string& name, const std::string& type, std:
 Image read_image(const std::string& name) {
   std::string header;
   Image image;
-  image.pixels = read_array<std::uint8_t>(name, "|u1", header);
+  image.pixels = read_array<std::uint8_t>("augment/" + name, "|u1", header);
   const auto shape = header.find("'shape': (");
   CATCH_REQUIRE(std::sscanf(header.c_str() + shape, "'shape': (%d, %d, 3)", &image.height,
                             &image.width) == 2);
@@ -51,13 +53,32 @@ Image read_image(const std::string& name) {
   return image;
 }
 
-std::vector<float> expected_values(const Json& output) {
-  static std::map<std::string, std::vector<float>> files;
-  const std::string name = output["file"];
-  if (!files.contains(name)) {
-    std::string header;
-    files[name] = read_array<float>(name, "<f4", header);
+std::vector<float> read_values(const std::string& name, AugmentCompat compat) {
+  std::string header;
+  if (compat != AugmentCompat::pil) return read_array<float>(name, "<f4", header);
+  std::vector<float> values;
+  for (const std::uint8_t byte : read_array<std::uint8_t>(name, "|u1", header)) {
+    values.push_back(static_cast<float>(byte) / 255.0F);
   }
+  return values;
+}
+
+std::string folder_of(AugmentCompat compat) {
+  switch (compat) {
+    case AugmentCompat::torchvision:
+      return "augment";
+    case AugmentCompat::pil:
+      return "augment_pil";
+    case AugmentCompat::simclr_tf:
+      return "augment_tf";
+  }
+  return "";
+}
+
+std::vector<float> expected_values(const Json& output, AugmentCompat compat) {
+  static std::map<std::string, std::vector<float>> files;
+  const std::string name = folder_of(compat) + "/" + output["file"].get<std::string>();
+  if (!files.contains(name)) files[name] = read_values(name, compat);
   const std::vector<int> shape = output["shape"];
   const auto begin = files[name].begin() + output["offset"].get<std::ptrdiff_t>();
   return {begin, begin + shape[0] * shape[1] * shape[2]};
@@ -119,11 +140,17 @@ Step make_step(const std::string& op, const Json& params, Size in) {
   return step;
 }
 
-std::vector<float> run_case(const Json& one, const Image& image) {
+std::unique_ptr<Augmentation> make_op(const Json& options, AugmentCompat compat) {
+  auto op = test::make_op(options);
+  auto other = op->as(compat);
+  return other ? std::move(other) : std::move(op);
+}
+
+std::vector<float> run_case(const Json& one, const Image& image, AugmentCompat compat) {
   const std::string op = one["op"];
   if (op != "chain") {
     const Step step = make_step(op, one["params"], image.size());
-    return test::apply_op(*test::make_op(step.options), step.parameters, image).values;
+    return test::apply_op(*make_op(step.options, compat), step.parameters, image).values;
   }
   Json chain = Json::array();
   ViewParameters parameters;
@@ -134,7 +161,14 @@ std::vector<float> run_case(const Json& one, const Image& image) {
     chain.push_back(step.options);
     parameters.ops.push_back(step.parameters);
   }
-  const Augmenter augmenter = test::make_augmenter(test::views_of(chain));
+  if (compat == AugmentCompat::simclr_tf) {  // whose chains end with a clip here
+    OpParameters clip;
+    clip.out = size;
+    parameters.ops.push_back(clip);
+  }
+  AugmentConfig config = test::read_augment(test::views_of(chain));
+  config.compat = compat;
+  const Augmenter augmenter(config);
   return test::render_floats(augmenter, image, 0, parameters);
 }
 
@@ -148,29 +182,90 @@ double largest_difference(const std::vector<float>& got, const std::vector<float
   return largest;
 }
 
-CATCH_TEST_CASE("operations and chains give torchvision's results", "[augment]") {
-  const std::map<std::string, double> tolerances{
-      {"resized_crop", 1e-5},  {"resize_short_side", 1e-5},
-      {"center_crop", 0},      {"horizontal_flip", 0},
-      {"brightness", 1e-6},    {"contrast", 1e-6},
-      {"saturation", 1e-6},    {"hue", 1e-5},
-      {"color_jitter", 1e-5},  {"grayscale", 1e-6},
-      {"gaussian_blur", 4e-5}, {"solarize", 1e-6},
-      {"normalize", 1e-6},     {"chain", 0.05 / 255}};
-  const Json cases = Json::parse(read_file(golden_path("cases.json")))["cases"];
+/// Holds every case of a folder to the tolerance of its operation; each must have cases.
+void check_cases(AugmentCompat compat, const std::map<std::string, double>& tolerances) {
+  const Json cases =
+      Json::parse(read_file(golden_path(folder_of(compat) + "/cases.json")))["cases"];
   std::map<std::string, int> counts;
   for (const Json& one : cases) {
     CATCH_CAPTURE(one.dump());
     const std::string op = one["op"];
     const Image image = read_image(one["input"]);
-    const double difference =
-        largest_difference(run_case(one, image), expected_values(one["output"]));
+    const double difference = largest_difference(run_case(one, image, compat),
+                                                 expected_values(one["output"], compat));
     CATCH_CHECK(difference <= tolerances.at(op));
     ++counts[op];
   }
   for (const auto& [op, tolerance] : tolerances) {
     CATCH_CAPTURE(op);
     CATCH_CHECK(counts[op] > 0);
+  }
+}
+
+CATCH_TEST_CASE("operations and chains give torchvision's results", "[augment]") {
+  check_cases(AugmentCompat::torchvision, {
+      {"resized_crop", 1e-5},  {"resize_short_side", 1e-5},
+      {"center_crop", 0},      {"horizontal_flip", 0},
+      {"brightness", 1e-6},    {"contrast", 1e-6},
+      {"saturation", 1e-6},    {"hue", 1e-5},
+      {"color_jitter", 1e-5},  {"grayscale", 1e-6},
+      {"gaussian_blur", 4e-5}, {"solarize", 1e-6},
+      {"normalize", 1e-6},     {"chain", 0.05 / 255}});
+}
+
+CATCH_TEST_CASE("augment.compat = pil gives torchvision's results on Pillow images",
+                "[augment][compat]") {
+  // To the bit, but where the blur's float sum lies half-way between two bytes.
+  constexpr double kOneByte = 1.0 / 255 + 1e-6;
+  check_cases(AugmentCompat::pil, {
+      {"resized_crop", 0},  {"resize_short_side", 0}, {"center_crop", 0},  {"horizontal_flip", 0},
+      {"brightness", 0},    {"contrast", 0},          {"saturation", 0},   {"hue", 0},
+      {"color_jitter", 0},  {"grayscale", 0},         {"solarize", 0},
+      {"gaussian_blur", kOneByte}, {"chain", kOneByte}});
+}
+
+CATCH_TEST_CASE("augment.compat = simclr-tf gives TensorFlow's results", "[augment][compat]") {
+  check_cases(AugmentCompat::simclr_tf, {{"resized_crop", 1e-5},
+                                         {"color_jitter", 2e-5},
+                                         {"grayscale", 1e-6},
+                                         {"gaussian_blur", 4e-5},
+                                         {"chain", 0.05 / 255}});
+}
+
+CATCH_TEST_CASE("augment.compat = simclr-tf draws crops as TensorFlow does", "[augment][compat]") {
+  const Json golden = Json::parse(read_file(golden_path("augment_tf/cases.json")))["crops"];
+  const auto op = make_op({{"type", "random_resized_crop"}, {"size", 32}}, AugmentCompat::simclr_tf);
+  constexpr std::uint64_t kDraws = 20000;
+  for (const Json& expected : golden) {
+    CATCH_CAPTURE(expected.dump());
+    const Size in{expected["width"], expected["height"]};
+    const double whole = static_cast<double>(in.width) * in.height;
+    std::vector<double> areas;
+    std::map<std::string, double> sums;
+    for (std::uint64_t i = 0; i < kDraws; ++i) {
+      const Region box = op->sample({Rng(9, {i, 0, 0}, op->id()), in}).box;
+      areas.push_back(static_cast<double>(box.width) * box.height / whole);
+      sums["mean_area"] += areas.back();
+      sums["mean_top"] += box.y;
+      sums["mean_left"] += box.x;
+      sums["mean_crop_height"] += box.height;
+      sums["mean_crop_width"] += box.width;
+    }
+    std::sort(areas.begin(), areas.end());
+    // Two samples of 20,000: six standard errors of a mean are below 1.5 % of the range.
+    const auto near = [&](const std::string& key, double got, double range) {
+      CATCH_CAPTURE(key, got);
+      CATCH_CHECK(std::abs(got - expected[key].get<double>()) <= 0.015 * range);
+    };
+    near("mean_area", sums["mean_area"] / kDraws, 1);
+    near("median_area", areas[kDraws / 2], 1.5);
+    near("mean_top", sums["mean_top"] / kDraws, in.height);
+    near("mean_left", sums["mean_left"] / kDraws, in.width);
+    near("mean_crop_height", sums["mean_crop_height"] / kDraws, in.height);
+    near("mean_crop_width", sums["mean_crop_width"] / kDraws, in.width);
+    CATCH_CHECK(areas.front() >= 0.1);
+    near("least_area", areas.front(), 1);
+    near("largest_area", areas.back(), 1);
   }
 }
 

@@ -52,7 +52,7 @@ config_fault 'c.json: duplicate key "train"' "{$base, \"train\": {}, \"train\": 
 config_fault 'c.json:1:' '{"train": }'
 config_fault 'c.json: /method/type: expected one of' "{$base, \"method\": {\"type\": \"simclear\"}}"
 config_fault 'c.json: /method/temperature' "{$base, \"method\": {\"temperature\": 0}}"
-config_fault 'c.json: /augment/compat' "{$base, \"augment\": {\"compat\": \"pil\"}}"
+config_fault 'c.json: /augment/compat' "{$base, \"augment\": {\"compat\": \"pillow\"}}"
 config_fault 'c.json: /augment/views/0/chain/0/p: expected a number in [0, 1], got 2' "{$base, \"augment\": {\"views\": [{\"chain\": [{\"type\": \"horizontal_flip\", \"p\": 2}]}]}}"
 config_fault 'c.json: /augment/views' "{$base, \"augment\": {\"views\": [{\"count\": 2, \"chain\": [{\"type\": \"horizontal_flip\"}]}]}}"
 config_fault 'c.json: /augment/views: expected 2 views of one size for simclr, got 3' "{$base, \"augment\": {\"views\": [{\"count\": 3, \"chain\": [{\"type\": \"random_resized_crop\", \"size\": 16}]}]}}"

@@ -13,6 +13,11 @@
 
 namespace clr {
 
+/// Whose operations a chain has: torchvision's on float tensors, torchvision's on Pillow images (8
+/// bits after each operation), or those of SimCLR's own TensorFlow code.
+enum class AugmentCompat { torchvision, pil, simclr_tf };
+constexpr auto enum_names(AugmentCompat) { return std::array{"torchvision", "pil", "simclr-tf"}; }
+
 /// What an operation needs to draw its parameters: its draws, and the size of what it is given.
 struct SampleContext {
   Rng rng;
@@ -79,6 +84,12 @@ class Augmentation {
   /// Applies the operation in place. `planes` holds source(parameters), values in [0, 1] (whatever
   /// range normalize left, after normalize); afterwards its size is parameters.out.
   virtual void apply(const OpParameters& parameters, Planes& planes) const = 0;
+
+  /// The same operation as `compat` has it; null: it is no other than this one.
+  virtual std::unique_ptr<Augmentation> as(AugmentCompat compat) const {
+    static_cast<void>(compat);
+    return nullptr;
+  }
 
   /// What the fused executor may render in place of apply(), as the same function; nothing: a chain
   /// with this operation runs op by op.

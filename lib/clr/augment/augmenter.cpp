@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "clr/augment/clip.h"
 #include "clr/augment/fused_plan.h"
 #include "clr/augment/fused_render.h"
 #include "clr/augment/pixel_math.h"
@@ -31,11 +32,27 @@ struct Chain {
   std::optional<FusedPlan> plan;  ///< nothing: op by op
 };
 
-Chain make_chain(const ViewConfig& config, Rendering rendering, const Place& place) {
+std::unique_ptr<Augmentation> make_op(const Component<Augmentation>& config, AugmentCompat compat) {
+  std::unique_ptr<Augmentation> op = augmentations().make(config);
+  if (auto other = op->as(compat)) return other;
+  return op;
+}
+
+/// SimCLR clips once behind its colours, not behind the resize, whose cubic overshoots.
+void add_clip(Chain& chain) {
+  const auto place = std::find_if(chain.links.begin(), chain.links.end(), [](const Link& link) {
+    const auto stage = link.op->stage();
+    return stage && stage->kind == StageKind::normalize;
+  });
+  chain.links.insert(place, Link{make_clip(), "clip", 0});
+}
+
+Chain make_chain(const ViewConfig& config, AugmentCompat compat, Rendering rendering,
+                 const Place& place) {
   Chain chain;
   std::optional<Size> size;
   for (std::size_t i = 0; i < config.chain.size(); ++i) {
-    Link link{augmentations().make(config.chain[i]), config.chain[i].type, 0};
+    Link link{make_op(config.chain[i], compat), config.chain[i].type, 0};
     for (const Link& other : chain.links) {
       if (other.op->id() == link.op->id()) ++link.occurrence;
     }
@@ -48,6 +65,7 @@ Chain make_chain(const ViewConfig& config, Rendering rendering, const Place& pla
         "add random_resized_crop or center_crop");
   }
   chain.size = *size;
+  if (compat == AugmentCompat::simclr_tf) add_clip(chain);
   if (rendering == Rendering::fused) {
     std::vector<std::optional<Stage>> stages;
     for (const Link& link : chain.links) stages.push_back(link.op->stage());
@@ -134,7 +152,7 @@ Augmenter::Augmenter(const AugmentConfig& config, const Place& where, Rendering 
   const Place views = where / "views";
   if (config.views.empty()) views.fail("expected at least one group of views, got none");
   for (std::size_t i = 0; i < config.views.size(); ++i) {
-    impl_->chains.push_back(make_chain(config.views[i], rendering, views / i / "chain"));
+    impl_->chains.push_back(make_chain(config.views[i], config.compat, rendering, views / i / "chain"));
     impl_->chain_of_view.insert(impl_->chain_of_view.end(),
                                 static_cast<std::size_t>(config.views[i].count), i);
     if (impl_->chain_of_view.size() > kMaxViews) {
@@ -189,15 +207,26 @@ Json Augmenter::describe(int view, const ViewParameters& parameters) const {
   return list;
 }
 
-void Augmenter::render(const Image& image, int view, const ViewParameters& parameters,
+std::optional<Region> Augmenter::source(int view, const ViewParameters& parameters) const {
+  const Chain& chain = impl_->chain(view);
+  require_ops_of(chain, parameters);
+  for (std::size_t i = 0; i < chain.links.size(); ++i) {
+    if (parameters.ops[i].active) return chain.links[i].op->source(parameters.ops[i]);
+  }
+  return std::nullopt;
+}
+
+void Augmenter::render(const PicturePart& part, int view, const ViewParameters& parameters,
                        const Destination& destination) const {
   const Chain& chain = impl_->chain(view);
+  const Image& image = part.image;
   require_ops_of(chain, parameters);
   if (chain.plan) {
     const OpParameters& crop = parameters.ops[chain.plan->crop.position];
-    check_inside(crop.box, image.size());
+    const Region box = part.inside(crop.box);
+    check_inside(box, image.size());
     if (crop.out != chain.size) fail_size();
-    render_fused(*chain.plan, image, parameters.ops, destination);
+    render_fused(*chain.plan, image, box, parameters.ops, destination);
     return;
   }
   thread_local Planes planes;
@@ -206,7 +235,7 @@ void Augmenter::render(const Image& image, int view, const ViewParameters& param
     if (unpacked) {
       crop(planes, region);
     } else {
-      unpack(image, region, planes);
+      unpack(image, part.inside(region), planes);
       unpacked = true;
     }
   };

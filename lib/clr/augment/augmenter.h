@@ -3,15 +3,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "clr/augment/augmentation.h"
 #include "clr/config/fields.h"
 
 namespace clr {
-
-enum class AugmentCompat { torchvision };
-constexpr auto enum_names(AugmentCompat) { return std::array{"torchvision"}; }
 
 /// One entry of `augment.views`: a chain, and how many views are drawn from it.
 struct ViewConfig {
@@ -30,7 +28,9 @@ struct AugmentConfig {
   std::vector<ViewConfig> views;
 
   static void fields(auto&& f) {
-    f("compat", &AugmentConfig::compat, "whose operation semantics: torchvision's float tensors");
+    f("compat", &AugmentConfig::compat,
+      "whose operations: torchvision on float tensors, torchvision on Pillow's 8-bit images, or "
+      "SimCLR's TensorFlow code; only the first is fused");
     f("views", &AugmentConfig::views, "groups of views, each with its own chain");
   }
 };
@@ -80,9 +80,13 @@ class Augmenter {
   /// it is applied, what the operation says of its parameters.
   Json describe(int view, const ViewParameters& parameters) const;
 
+  /// The pixels of the image that render() reads; nothing: all of them.
+  std::optional<Region> source(int view, const ViewParameters& parameters) const;
+
   /// Renders one view with given parameters: values as the chain leaves them, written as
-  /// destination.type (bfloat16: rounded to nearest even) in destination.layout.
-  void render(const Image& image, int view, const ViewParameters& parameters,
+  /// destination.type (bfloat16: rounded to nearest even) in destination.layout. A part of an image
+  /// must hold source().
+  void render(const PicturePart& image, int view, const ViewParameters& parameters,
               const Destination& destination) const;
 
  private:

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <utility>
 
 #include "clr/augment/augmentation.h"
 #include "clr/augment/color_rows.h"
 #include "clr/augment/jitter_parts.h"
+#include "clr/augment/pil_pixels.h"
+#include "clr/augment/pixel_math.h"
+#include "clr/augment/tf_pixels.h"
 
 namespace clr {
 namespace {
@@ -57,10 +61,11 @@ class ColorJitter : public Augmentation {
     OpParameters parameters;
     parameters.out = context.in;
     parameters.active = rng.uniform(0) < options_.p;
-    const auto factor = [&](std::uint32_t draw, double strength) {
-      return static_cast<float>(rng.uniform(draw, std::max(0.0, 1.0 - strength), 1.0 + strength));
+    const auto factor = [&](std::uint32_t draw, double strength, double least = 0.0) {
+      return static_cast<float>(rng.uniform(draw, std::max(least, 1.0 - strength), 1.0 + strength));
     };
-    parameters.values = {factor(1, options_.brightness), factor(2, options_.contrast),
+    parameters.values = {factor(1, options_.brightness),
+                         factor(2, options_.contrast, least_contrast()),
                          factor(3, options_.saturation),
                          static_cast<float>(rng.uniform(4, -options_.hue, options_.hue))};
     for (std::uint32_t last = 3; last > 0; --last) {
@@ -100,11 +105,75 @@ class ColorJitter : public Augmentation {
     });
   }
 
+  std::unique_ptr<Augmentation> as(AugmentCompat compat) const override;
   std::optional<Stage> stage() const override { return Stage{StageKind::jitter}; }
 
  private:
+  virtual double least_contrast() const { return 0.0; }
+
   Options options_;
 };
+
+/// Source:  torchvision's ColorJitter on Pillow images.
+class PilColorJitter final : public ColorJitter {
+ public:
+  using ColorJitter::ColorJitter;
+
+  void apply(const OpParameters& parameters, Planes& planes) const override {
+    constexpr std::array<void (*)(Planes&, float), 4> kParts = {
+        pil::adjust_brightness, pil::adjust_contrast, pil::adjust_saturation, pil::adjust_hue};
+    for (const std::uint8_t part : parameters.order) {
+      const float value = parameters.values[part];
+      // As ColorJitter leaves it out where it is not asked for: 8-bit HSV and back changes pixels.
+      if (static_cast<JitterKind>(part) == JitterKind::hue && value == 0.0F) continue;
+      kParts[part](planes, value);
+    }
+  }
+
+  std::optional<Stage> stage() const override { return std::nullopt; }
+};
+
+/// As color_jitter, but that contrast keeps each channel's own mean, its factor may be negative, and
+/// saturation is HSV's.
+///
+/// Source:  SimCLR's data_util.py, color_jitter_rand, its second version of brightness.
+class TfColorJitter final : public ColorJitter {
+ public:
+  using ColorJitter::ColorJitter;
+
+  void apply(const OpParameters& parameters, Planes& planes) const override {
+    for (const std::uint8_t number : parameters.order) {
+      const float value = parameters.values[number];
+      switch (static_cast<JitterKind>(number)) {
+        case JitterKind::brightness:
+          scale_values(planes.values.data(), planes.values.size(), value);
+          break;
+        case JitterKind::contrast:
+          tf::adjust_contrast(planes, value);
+          break;
+        case JitterKind::saturation:
+          tf::adjust_saturation(planes, value);
+          break;
+        case JitterKind::hue:
+          shift_hue(planes.plane(0), planes.plane(1), planes.plane(2), planes.plane_size(),
+                    6.0F * value);
+          for (float& one : planes.values) one = clamp_unit(one);
+          break;
+      }
+    }
+  }
+
+  std::optional<Stage> stage() const override { return std::nullopt; }
+
+ private:
+  double least_contrast() const override { return std::numeric_limits<double>::lowest(); }
+};
+
+std::unique_ptr<Augmentation> ColorJitter::as(AugmentCompat compat) const {
+  if (compat == AugmentCompat::pil) return std::make_unique<PilColorJitter>(options_);
+  if (compat == AugmentCompat::simclr_tf) return std::make_unique<TfColorJitter>(options_);
+  return nullptr;
+}
 
 }  // namespace
 

@@ -153,11 +153,10 @@ class View {
     if (plan.normalize) scale_ = PixelScale(plan.normalize->stage.mean, plan.normalize->stage.std);
   }
 
-  void render(const Image& image) {
-    const OpParameters& crop = parameters_[plan_.crop.position];
+  void render(const Image& image, const Region& box) {
     Planes& planes = scratch_.planes;
     planes.resize(plan_.size);
-    const Resizer resizer(image, crop.box, plan_.size, plan_.crop.stage.interpolation,
+    const Resizer resizer(image, box, plan_.size, plan_.crop.stage.interpolation,
                           active(plan_.flip) != nullptr, scratch_);
     std::array<float, kLumaLanes> lanes{};
     double luma_sum = 0.0;
@@ -309,10 +308,10 @@ class View {
 
 }  // namespace
 
-void render_fused(const FusedPlan& plan, const Image& image,
+void render_fused(const FusedPlan& plan, const Image& image, const Region& box,
                   std::span<const OpParameters> parameters, const Destination& destination) {
   thread_local Scratch scratch;
-  View(plan, parameters, destination, scratch).render(image);
+  View(plan, parameters, destination, scratch).render(image, box);
   trim_scratch(scratch.planes.values);
 }
 

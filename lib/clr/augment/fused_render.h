@@ -13,9 +13,9 @@ namespace clr {
 ///
 /// The same function as the operations one by one, within 0.05 of 255 (but where a value lies on
 /// solarize's threshold), and the same bytes on every instruction set.
-/// `parameters` has an entry an operation of the chain; the crop's box lies within the image.
+/// `parameters` has an entry an operation of the chain; `box` is its crop's in `image`.
 /// Memory:  a view's planes and some rows, kept by the thread.
-void render_fused(const FusedPlan& plan, const Image& image,
+void render_fused(const FusedPlan& plan, const Image& image, const Region& box,
                   std::span<const OpParameters> parameters, const Destination& destination);
 
 }  // namespace clr

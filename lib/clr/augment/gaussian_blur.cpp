@@ -6,7 +6,9 @@
 
 #include "clr/augment/augmentation.h"
 #include "clr/augment/blur_kernel.h"
+#include "clr/augment/pil_pixels.h"
 #include "clr/augment/pixel_math.h"
+#include "clr/augment/tf_pixels.h"
 #include "clr/core/multiversion.h"
 
 namespace clr {
@@ -137,15 +139,52 @@ class GaussianBlur : public Augmentation {
     trim_scratch(half);
   }
 
+  std::unique_ptr<Augmentation> as(AugmentCompat compat) const override;
   std::optional<Stage> stage() const override {
     Stage stage{StageKind::blur};
     stage.kernel = options_.kernel;
     return stage;
   }
 
+ protected:
+  const Options& options() const { return options_; }
+
  private:
   Options options_;
 };
+
+/// Source:  torchvision's GaussianBlur on Pillow images, which rounds what its floats give.
+class PilGaussianBlur final : public GaussianBlur {
+ public:
+  using GaussianBlur::GaussianBlur;
+  void apply(const OpParameters& parameters, Planes& planes) const override {
+    GaussianBlur::apply(parameters, planes);
+    pil::round_to_bytes(planes);
+  }
+  std::optional<Stage> stage() const override { return std::nullopt; }
+};
+
+/// Over a border of zeros, of values held to [0, 1]; sigma is drawn for each image, where SimCLR
+/// draws one for all images of a device.
+///
+/// Source:  SimCLR's data_util.py, gaussian_blur.
+class TfGaussianBlur final : public GaussianBlur {
+ public:
+  using GaussianBlur::GaussianBlur;
+  void apply(const OpParameters& parameters, Planes& planes) const override {
+    thread_local std::vector<float> weights;
+    for (float& value : planes.values) value = clamp_unit(value);
+    make_blur_weights(options().kernel, static_cast<double>(parameters.values[0]), weights);
+    tf::blur(planes, weights);
+  }
+  std::optional<Stage> stage() const override { return std::nullopt; }
+};
+
+std::unique_ptr<Augmentation> GaussianBlur::as(AugmentCompat compat) const {
+  if (compat == AugmentCompat::pil) return std::make_unique<PilGaussianBlur>(options_);
+  if (compat == AugmentCompat::simclr_tf) return std::make_unique<TfGaussianBlur>(options_);
+  return nullptr;
+}
 
 }  // namespace
 

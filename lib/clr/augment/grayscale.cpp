@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clr/augment/augmentation.h"
 #include "clr/augment/color_rows.h"
+#include "clr/augment/pil_pixels.h"
 
 namespace clr {
 namespace {
@@ -33,11 +34,25 @@ class Grayscale : public Augmentation {
     to_gray(planes.plane(0), planes.plane(1), planes.plane(2), planes.plane_size());
   }
 
+  std::unique_ptr<Augmentation> as(AugmentCompat compat) const override;
   std::optional<Stage> stage() const override { return Stage{StageKind::gray}; }
 
  private:
   Options options_;
 };
+
+/// Source:  torchvision's RandomGrayscale on Pillow images.
+class PilGrayscale final : public Grayscale {
+ public:
+  using Grayscale::Grayscale;
+  void apply(const OpParameters&, Planes& planes) const override { pil::to_gray(planes); }
+  std::optional<Stage> stage() const override { return std::nullopt; }
+};
+
+std::unique_ptr<Augmentation> Grayscale::as(AugmentCompat compat) const {
+  if (compat == AugmentCompat::pil) return std::make_unique<PilGrayscale>(options_);
+  return nullptr;
+}
 
 }  // namespace
 

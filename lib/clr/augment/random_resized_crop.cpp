@@ -3,12 +3,18 @@
 #include <cmath>
 
 #include "clr/augment/augmentation.h"
+#include "clr/augment/pil_pixels.h"
 #include "clr/augment/resample.h"
+#include "clr/augment/tf_pixels.h"
 
 namespace clr {
 namespace {
 
 constexpr std::uint32_t kAttempts = 10;
+
+/// SimCLR's max_attempts and min_object_covered.
+constexpr std::uint32_t kTfAttempts = 100;
+constexpr float kLeastCovered = 0.1F;
 
 struct Options {
   std::int64_t size = 224;
@@ -69,18 +75,22 @@ class RandomResizedCrop : public Augmentation {
     resample(planes, parameters.out, options_.interpolation);
   }
 
+  std::unique_ptr<Augmentation> as(AugmentCompat compat) const override;
   std::optional<Stage> stage() const override {
     Stage stage{StageKind::crop};
     stage.interpolation = options_.interpolation;
     return stage;
   }
 
+ protected:
+  const Options& options() const { return options_; }
+
  private:
   Size view_size() const {
     return {static_cast<int>(options_.size), static_cast<int>(options_.size)};
   }
 
-  Region draw_box(const SampleContext& context) const {
+  virtual Region draw_box(const SampleContext& context) const {
     const auto [width, height] = context.in;
     const double area = static_cast<double>(width) * height;
     for (std::uint32_t attempt = 0; attempt < kAttempts; ++attempt) {
@@ -121,6 +131,95 @@ class RandomResizedCrop : public Augmentation {
   Options options_;
   std::array<double, 2> log_ratio_{};
 };
+
+/// Source:  torchvision's RandomResizedCrop on Pillow images.
+class PilRandomResizedCrop final : public RandomResizedCrop {
+ public:
+  using RandomResizedCrop::RandomResizedCrop;
+  void apply(const OpParameters& parameters, Planes& planes) const override {
+    pil::resize(planes, parameters.out, options().interpolation);
+  }
+  std::optional<Stage> stage() const override { return std::nullopt; }
+};
+
+/// A crop of uniform height and ratio, of a tenth of the image or more, resized without
+/// antialiasing.
+///
+/// Draws:   2a, 2a + 1: ratio and height at attempt a < 100; 200, 201: top, left.
+/// Source:  TensorFlow's sample_distorted_bounding_box as SimCLR's data_util.py calls it.
+class TfRandomResizedCrop final : public RandomResizedCrop {
+ public:
+  using RandomResizedCrop::RandomResizedCrop;
+  void apply(const OpParameters& parameters, Planes& planes) const override {
+    tf::resize(planes, parameters.out, options().interpolation);
+  }
+  std::optional<Stage> stage() const override { return std::nullopt; }
+
+ private:
+  Region draw_box(const SampleContext& context) const override {
+    const Size in = context.in;
+    for (std::uint32_t attempt = 0; attempt < kTfAttempts; ++attempt) {
+      const auto size = draw_size(context, attempt);
+      if (!size || covered(*size, in) < kLeastCovered) continue;
+      Region box{0, 0, size->width, size->height};
+      // The last place is never drawn.
+      const auto place = [&](std::uint32_t draw, int whole, int part) {
+        return part < whole ? static_cast<int>(context.rng.integer(
+                                  draw, static_cast<std::uint32_t>(whole - part)))
+                            : 0;
+      };
+      box.y = place(2 * kTfAttempts, in.height, box.height);
+      box.x = place(2 * kTfAttempts + 1, in.width, box.width);
+      return box;
+    }
+    return {0, 0, in.width, in.height};
+  }
+
+  static float covered(Size part, Size whole) {
+    return static_cast<float>(part.width) * static_cast<float>(part.height) /
+           (static_cast<float>(whole.width) * static_cast<float>(whole.height));
+  }
+
+  std::optional<Size> draw_size(const SampleContext& context, std::uint32_t attempt) const {
+    const Size in = context.in;
+    const auto whole = static_cast<float>(in.width) * static_cast<float>(in.height);
+    const float least = static_cast<float>(options().scale[0]) * whole;
+    const float most = static_cast<float>(options().scale[1]) * whole;
+    const auto ratio = static_cast<float>(
+        context.rng.uniform(2 * attempt, options().ratio[0], options().ratio[1]));
+    const auto width_of = [&](int height) {
+      return static_cast<int>(std::lrint(static_cast<float>(height) * ratio));
+    };
+    auto height = static_cast<int>(std::lrint(std::sqrt(least / ratio)));
+    auto highest = static_cast<int>(std::lrint(std::sqrt(most / ratio)));
+    if (width_of(highest) > in.width) {
+      highest = static_cast<int>((static_cast<float>(in.width) + 0.5F - 1e-7F) / ratio);
+      if (width_of(highest) > in.width) --highest;
+    }
+    highest = std::min(highest, in.height);
+    height = std::min(height, highest);
+    if (height < highest) {
+      height += static_cast<int>(context.rng.integer(
+          2 * attempt + 1, static_cast<std::uint32_t>(highest - height) + 1));
+    }
+    // Rounding may have left the range of areas: one row more or less.
+    const auto area = [&] {
+      return static_cast<float>(width_of(height)) * static_cast<float>(height);
+    };
+    if (area() < least) ++height;
+    if (area() > most) --height;
+    const Size size{width_of(height), height};
+    const bool fits = area() >= least && area() <= most && size.width <= in.width &&
+                      size.height <= in.height && size.width > 0 && size.height > 0;
+    return fits ? std::optional(size) : std::nullopt;
+  }
+};
+
+std::unique_ptr<Augmentation> RandomResizedCrop::as(AugmentCompat compat) const {
+  if (compat == AugmentCompat::pil) return std::make_unique<PilRandomResizedCrop>(options_);
+  if (compat == AugmentCompat::simclr_tf) return std::make_unique<TfRandomResizedCrop>(options_);
+  return nullptr;
+}
 
 }  // namespace
 

@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "clr/augment/augmentation.h"
+#include "clr/augment/pil_pixels.h"
 #include "clr/augment/resample.h"
+#include "clr/augment/tf_pixels.h"
 
 namespace clr {
 namespace {
@@ -61,6 +63,11 @@ class Resize : public Augmentation {
     resample(planes, parameters.out, options_.interpolation);
   }
 
+  std::unique_ptr<Augmentation> as(AugmentCompat compat) const override;
+
+ protected:
+  const Options& options() const { return options_; }
+
  private:
   /// Width, height.
   std::pair<std::int64_t, std::int64_t> resized(Size in) const {
@@ -72,6 +79,30 @@ class Resize : public Augmentation {
 
   Options options_;
 };
+
+/// Source:  torchvision's Resize on Pillow images.
+class PilResize final : public Resize {
+ public:
+  using Resize::Resize;
+  void apply(const OpParameters& parameters, Planes& planes) const override {
+    pil::resize(planes, parameters.out, options().interpolation);
+  }
+};
+
+/// Source:  tf.image.resize without antialiasing, as SimCLR calls it.
+class TfResize final : public Resize {
+ public:
+  using Resize::Resize;
+  void apply(const OpParameters& parameters, Planes& planes) const override {
+    tf::resize(planes, parameters.out, options().interpolation);
+  }
+};
+
+std::unique_ptr<Augmentation> Resize::as(AugmentCompat compat) const {
+  if (compat == AugmentCompat::pil) return std::make_unique<PilResize>(options_);
+  if (compat == AugmentCompat::simclr_tf) return std::make_unique<TfResize>(options_);
+  return nullptr;
+}
 
 }  // namespace
 

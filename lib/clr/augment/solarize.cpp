@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clr/augment/augmentation.h"
 #include "clr/augment/color_rows.h"
+#include "clr/augment/pil_pixels.h"
 
 namespace clr {
 namespace {
@@ -41,11 +42,27 @@ class Solarize : public Augmentation {
     invert_from(planes.values.data(), planes.values.size(), parameters.values[0]);
   }
 
+  std::unique_ptr<Augmentation> as(AugmentCompat compat) const override;
   std::optional<Stage> stage() const override { return Stage{StageKind::solarize}; }
 
  private:
   Options options_;
 };
+
+/// Source:  torchvision's RandomSolarize on Pillow images.
+class PilSolarize final : public Solarize {
+ public:
+  using Solarize::Solarize;
+  void apply(const OpParameters& parameters, Planes& planes) const override {
+    pil::solarize(planes, parameters.values[0]);
+  }
+  std::optional<Stage> stage() const override { return std::nullopt; }
+};
+
+std::unique_ptr<Augmentation> Solarize::as(AugmentCompat compat) const {
+  if (compat == AugmentCompat::pil) return std::make_unique<PilSolarize>(options_);
+  return nullptr;
+}
 
 }  // namespace
 

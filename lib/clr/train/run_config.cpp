@@ -91,7 +91,9 @@ AugmentConfig evaluation_augment(const RunConfig& config) {
   const std::int64_t resize =
       small ? side
             : static_cast<std::int64_t>(std::lround(static_cast<double>(side) * 256.0 / 224.0));
-  return make_evaluation_augment(resize, side, normalize);
+  AugmentConfig result = make_evaluation_augment(resize, side, normalize);
+  result.compat = config.augment.compat;
+  return result;
 }
 
 }  // namespace clr

@@ -14,6 +14,7 @@ AugmentConfig training_augment(const AugmentConfig& evaluation) {
   }
   const Json json = {{"views", Json::array({Json{{"count", 1}, {"chain", std::move(chain)}}})}};
   AugmentConfig result;
+  result.compat = evaluation.compat;
   read_value(json, Place("training views"), result);
   return result;
 }
