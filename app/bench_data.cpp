@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
-#include <time.h>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +10,7 @@
 #include <memory>
 
 #include "bench.h"
+#include "bench_data_tricks.h"
 #include "clr/config/load.h"
 #include "clr/core/error.h"
 #include "clr/core/log.h"
@@ -35,15 +35,9 @@ struct BenchDataOptions {
   int threads = 0;
   double seconds = 3.0;
   bool peers = false;
+  bool tricks = false;
   bool json = false;
 };
-
-/// Processor time of this thread: other programs do not count.
-double thread_seconds() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
 
 class WallClock {
  public:
@@ -125,7 +119,13 @@ class StageBench {
       };
       Record record = dataset_->get(index);
       lap(read);
-      const Image image = decode_record(std::move(record), config_.data);
+      Image decoded;
+      if (const auto* bytes = std::get_if<std::vector<std::uint8_t>>(&record)) {
+        image_ = clr::decode(*bytes, decode_request(config_.data), std::move(image_));
+      } else {
+        decoded = std::move(std::get<Image>(record));
+      }
+      const Image& image = decoded.width > 0 ? decoded : image_;
       lap(decode);
       std::vector<ViewParameters> parameters;
       for (int view = 0; view < fused_.view_count(); ++view) {
@@ -168,6 +168,7 @@ class StageBench {
   std::shared_ptr<const Dataset> dataset_;
   Augmenter fused_;
   Augmenter plain_;
+  Image image_;  ///< its memory is used again
   std::vector<float> fast_;
   std::vector<float> slow_;
   double largest_scale_ = 1.0;
@@ -246,6 +247,28 @@ Json peer_rows(const RunConfig& config, const Dataset& dataset, double seconds) 
   return script.run(shell_quoted(work.string()));
 }
 
+std::vector<std::vector<std::string>> tricks_table(const std::vector<Trick>& tricks) {
+  std::vector<std::vector<std::string>> table = {
+      {"what it saves", "without, us", "with, us", "ratio", "of"}};
+  for (const Trick& trick : tricks) {
+    table.push_back({trick.name, fmt::format("{:.1f}", trick.without_us),
+                     fmt::format("{:.1f}", trick.with_us),
+                     fmt::format("{:.2f}x", trick.without_us / trick.with_us), trick.unit});
+  }
+  return table;
+}
+
+Json tricks_json(const std::vector<Trick>& tricks) {
+  Json list = Json::array();
+  for (const Trick& trick : tricks) {
+    list.push_back({{"name", trick.name},
+                    {"of", trick.unit},
+                    {"without_us", trick.without_us},
+                    {"with_us", trick.with_us}});
+  }
+  return list;
+}
+
 void run(const BenchDataOptions& options) {
   ConfigDocument document = load_config(options.config, "pretrain");
   for (const std::string& set : options.sets) document.set(set);
@@ -317,6 +340,9 @@ void run(const BenchDataOptions& options) {
   }
   print_table(speeds);
   log_info("{} runs of {:.1f} s each, interleaved; median [least, most]", kRuns, options.seconds);
+  const std::vector<Trick> tricks =
+      options.tricks ? measure_tricks(config, dataset, options.seconds) : std::vector<Trick>{};
+  if (options.tricks) print_table(tricks_table(tricks));
   if (options.json) {
     Json seconds = Json::object();
     for (const Stage* stage : stages) seconds[stage->name] = stage->seconds / images;
@@ -330,7 +356,8 @@ void run(const BenchDataOptions& options) {
                 {"images_per_s_one_thread_runs", one},
                 {"images_per_s_runs", many},
                 {"largest_difference", difference},
-                {"peers", peers}});
+                {"peers", peers},
+                {"tricks", tricks_json(tricks)}});
   }
 }
 
@@ -352,6 +379,8 @@ void add_bench_data_command(CLI::App& bench, Action& action) {
       ->allow_extra_args(false);
   command->add_flag("--peers", options->peers,
                     "also torchvision and lightly in the peers' Python, on one thread");
+  command->add_flag("--tricks", options->tricks,
+                    "also what each of the pipeline's tricks saves, one row a trick");
   command->add_flag("--json", options->json, "print the result as JSON on standard output");
   add_log_options(*command);
   command->callback([options, &action] { action = [options] { run(*options); }; });

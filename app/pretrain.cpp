@@ -112,6 +112,11 @@ void print_plan(const Json& plan, const RunConfig& config) {
         {"parameters",
          fmt::format("{} (encoder {})", format_count(plan["parameters"].get<std::int64_t>()),
                      format_count(plan["encoder_parameters"].get<std::int64_t>()))});
+    const double cache = plan["estimated_cache_bytes"].get<double>();
+    rows.push_back({"cached images", cache == 0 ? "none"
+                                                : fmt::format("{}, {} once all are read",
+                                                              plan["cache"].get<std::string>(),
+                                                              format_bytes(cache))});
     rows.push_back(
         {"estimated peak memory", format_bytes(plan["estimated_peak_memory_bytes"].get<double>())});
   }
@@ -149,6 +154,8 @@ void run(PretrainOptions options) {
     plan["parameters"] = estimate.parameters;
     plan["encoder_parameters"] = estimate.encoder_parameters;
     plan["estimated_peak_memory_bytes"] = estimate.peak_bytes;
+    plan["cache"] = to_string(estimate.cache.mode);
+    plan["estimated_cache_bytes"] = estimate.cache.held_bytes();
     print_plan(plan, config);
     if (estimate.peak_bytes > estimate.available_bytes) {
       log_warning("the machine has {} to give; lower train.batch_size or set train.micro_batch",

@@ -20,7 +20,9 @@ run() {
     >"$work/result.json" 2>"$work/stderr" || fail "bench data $*"
 }
 
-run --threads 2 --json
+run --threads 2 --json --tricks
+grep -q '"with_us"' "$work/result.json" || fail "no tricks in the result"
+grep -q 'packed at a shorter side of 256' "$work/stderr" || fail "no row of packs"
 for key in images_per_s views_per_s threads stages read decode "draw parameters" "render views" bound \
   op_by_op_seconds largest_difference; do
   grep -q "\"$key\"" "$work/result.json" || fail "no $key in the result"

@@ -68,7 +68,7 @@ check "says what was there" grep -q ": 4 runs (2 points, seeds 0 to 1), 2 done" 
 check "a result a run" test "$(finished)" -eq 4
 check "told once" test "$(cut -f2,3 broken/sweep/ledger.tsv | grep -cP '\tdone$')" -eq 4
 check "and trained once" test "$(cut -f2,3 broken/sweep/ledger.tsv | grep -cP '\ttrained$')" -eq 4
-strip() { sed -E 's/"(time|images_per_s|data_wait|seconds|peak_memory_bytes)": ?[^,}]*,?//g' "$1"; }
+strip() { sed -E 's/"(time|images_per_s|data_wait|read_us|decode_us|augment_us|seconds|peak_memory_bytes)": ?[^,}]*,?//g' "$1"; }
 for run in whole/sweep/*_seed=*; do
   run=$(basename "$run")
   for file in result.json metrics.jsonl linear_eval/result.json linear_eval_projection/result.json; do

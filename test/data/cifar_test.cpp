@@ -131,7 +131,7 @@ CATCH_TEST_CASE("CIFAR-10 opens as a folder, a file or a tar", "[data]") {
   CATCH_CHECK(contains(error_of([&] { open_dataset(python, {}); }), "Python version"));
   const auto other = archives.write("other.tar", make_tar({{"a.jpg", Bytes(9)}}));
   CATCH_CHECK(contains(error_of([&] { open_dataset(other, {}); }),
-                       "expected CIFAR's binary training files"));
+                       "expected images or CIFAR's binary files, got a tar without any"));
 }
 
 CATCH_TEST_CASE("CIFAR-100 has fine labels", "[data]") {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <numeric>
 #include <set>
 #include <stdexcept>
@@ -16,9 +17,11 @@
 #include "clr/core/memory.h"
 #include "clr/data/bad_images.h"
 #include "clr/data/decode.h"
-#include "clr/data/image_cache.h"
+#include "clr/data/pack_writer.h"
+#include "clr/data/record_cache.h"
 #include "clr/data/stream_plan.h"
 #include "clr/data/view_preview.h"
+#include "clr/io/file.h"
 #include "data/files.h"
 #include "support/catch.h"
 
@@ -570,35 +573,165 @@ CATCH_TEST_CASE("the cache changes reading, not bytes", "[data]") {
     const auto uncached = std::make_shared<const MemoryDataset>(21, bad);
     const auto expected = stream(uncached, options);
     CATCH_CHECK(uncached->reads(1) >= 3);
-    for (const CacheMode cache : {CacheMode::decoded, CacheMode::automatic}) {
+    for (const CacheMode cache : {CacheMode::decoded, CacheMode::encoded, CacheMode::automatic}) {
       options.data.cache = cache;
       const auto dataset = std::make_shared<const MemoryDataset>(21, bad);
       CATCH_CHECK(same(stream(dataset, options), expected));
-      CATCH_CHECK(dataset->reads(1) == 2);  // the sample of headers, and once to decode
+      CATCH_CHECK(dataset->reads(1) == 2);  // the sample of headers, and once to decode or keep
     }
   }
 }
 
+/// SHA-256 of `count` batches of fused views, of a stream that starts at batch `first`, behind
+/// `passed` that are thrown away.
+std::string digest_of(const std::shared_ptr<const Dataset>& dataset, const LoaderOptions& options,
+                      std::int64_t first, std::int64_t count, std::int64_t passed = 0) {
+  AugmentConfig views;
+  read_value(Json::parse(R"({"views": [{"count": 2, "chain": [
+               {"type": "random_resized_crop", "size": 24, "scale": [0.08, 0.5]},
+               {"type": "horizontal_flip"}, {"type": "color_jitter", "brightness": 0.4,
+                "contrast": 0.4, "saturation": 0.4, "hue": 0.1}, {"type": "grayscale"},
+               {"type": "gaussian_blur", "kernel": 5}, {"type": "normalize",
+                "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}]}]})"),
+             Place("test"), views);
+  const auto augmenter = std::make_shared<const Augmenter>(views);
+  CATCH_REQUIRE(augmenter->fused(0));
+  const auto loader = make_thread_loader(dataset, augmenter, options);
+  const std::int64_t steps = loader->steps_per_epoch();
+  loader->start(first / steps, first % steps);
+  for (std::int64_t i = 0; i < passed; ++i) loader->next();
+  Sha256 hash;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Batch batch = loader->next();
+    CATCH_REQUIRE(batch.groups.size() == 1);
+    const torch::Tensor pixels = batch.groups[0].contiguous();
+    hash.update(pixels.data_ptr(), pixels.nbytes());
+    hash.update(batch.indices.data_ptr(), batch.indices.nbytes());
+  }
+  return hash.hex();
+}
+
+CATCH_TEST_CASE("the first 50 batches are the same bytes however they are made", "[data]") {
+  const test::TempFolder folder;
+  for (int i = 0; i < 64; ++i) {
+    folder.write("set/" + std::to_string(i) + ".jpg",
+                 test::numbered_jpeg(i, 70 + i % 9, 60 + i % 7));
+  }
+  const std::shared_ptr<const Dataset> files = open_dataset(folder / "set", {});
+  write_pack(*files, {}, {PackFormat::raw, 0, 90}, folder / "raw.clrpack", 2);
+  write_pack(*files, {}, {PackFormat::original, 0, 90}, folder / "same.clrpack", 2);
+  LoaderOptions options = make_options(1);  // 8 steps an epoch
+  options.epochs = 7;
+  const std::string expected = digest_of(files, options, 0, 50);
+  for (const int threads : {2, 5}) {
+    options.threads = threads;
+    CATCH_CHECK(digest_of(files, options, 0, 50) == expected);
+  }
+  for (const CacheMode cache : {CacheMode::encoded, CacheMode::decoded}) {
+    options.data.cache = cache;
+    CATCH_CHECK(digest_of(files, options, 0, 50) == expected);
+  }
+  options.data.cache = CacheMode::none;
+  for (const char* name : {"raw.clrpack", "same.clrpack"}) {
+    const std::shared_ptr<const Dataset> pack = open_dataset(folder / name, {});
+    CATCH_CHECK(digest_of(pack, options, 0, 50) == expected);
+  }
+  // Resumed at step 17 and at the end of an epoch, where nothing is known of the images before.
+  for (const std::int64_t first : {17, 8}) {
+    const std::string rest = digest_of(files, options, 0, 50 - first, first);
+    CATCH_CHECK(digest_of(files, options, first, 50 - first) == rest);
+  }
+}
+
+CATCH_TEST_CASE("images of one pixel and of one row are rendered", "[data]") {
+  const test::TempFolder folder;
+  const std::vector<Size> sizes = {{1, 1}, {1, 5000}, {5000, 1}, {2, 3}, {7, 900}};
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    folder.write("set/" + std::to_string(i) + ".jpg",
+                 test::numbered_jpeg(static_cast<int>(i), sizes[i].width, sizes[i].height));
+  }
+  const std::shared_ptr<const Dataset> files = open_dataset(folder / "set", {});
+  LoaderOptions options = make_options(2);
+  options.batch_size = 5;
+  options.epochs = 40;
+  const std::string expected = digest_of(files, options, 0, 40);
+  options.threads = 1;
+  options.data.cache = CacheMode::decoded;
+  CATCH_CHECK(digest_of(files, options, 0, 40) == expected);
+  for (std::int64_t index = 0; index < files->size(); ++index) {
+    const Image image = decode(std::get<test::Bytes>(files->get(index)), {});
+    CATCH_CHECK(image.size() == sizes[static_cast<std::size_t>(index)]);
+  }
+}
+
+CATCH_TEST_CASE("a corrupt file in the middle of a shard follows data.on_error", "[data]") {
+  const test::TempFolder folder;
+  for (int i = 0; i < 16; ++i) {
+    test::Bytes bytes = test::numbered_jpeg(i, 40, 30);
+    if (i == 7) bytes.resize(bytes.size() / 2);
+    folder.write("set/" + std::to_string(10 + i) + ".jpg", bytes);
+  }
+  const std::string command =
+      "tar cf '" + folder / "set.tar' -C '" + folder / "set' --sort=name .";
+  CATCH_REQUIRE(std::system(command.c_str()) == 0);
+  const std::shared_ptr<const Dataset> shard = open_dataset(folder / "set.tar", {});
+  CATCH_REQUIRE(shard->size() == 16);
+  LoaderOptions options = make_options(2);
+  CATCH_CHECK(contains(error_of([&] { stream(shard, options); }), "set.tar: ./17.jpg: damaged JPEG"));
+  options.data.on_error = OnError::replace;
+  const auto batches = stream(shard, options);
+  CATCH_REQUIRE(batches.size() == 6);
+  int bad = 0;
+  for (const Batch& batch : batches) bad += static_cast<int>(batch.bad.size());
+  CATCH_CHECK(bad == 3);  // once an epoch
+}
+
 CATCH_TEST_CASE("the cache keeps within its budget", "[data]") {
-  ImageCache cache(3, 3 * 20 * 16 + 10);
+  RecordCache cache(3, 3 * 20 * 16 + 10);
   cache.store(1, test::numbered_image(1));
   cache.store(1, test::numbered_image(2));
   cache.store(2, test::numbered_image(2));
   CATCH_REQUIRE(cache.find(1) != nullptr);
-  CATCH_CHECK(cache.find(1)->pixels == test::numbered_image(1).pixels);
+  CATCH_CHECK(std::get<Image>(*cache.find(1)).pixels == test::numbered_image(1).pixels);
   CATCH_CHECK(cache.find(0) == nullptr);
   CATCH_CHECK(cache.find(2) == nullptr);
   cache.store(0, test::numbered_image(0, 1, 1));
   CATCH_CHECK(cache.find(0) != nullptr);
+  cache.store(2, test::Bytes(8));
+  CATCH_CHECK(cache.find(2) == nullptr);
+  cache.store(2, test::Bytes(7));
+  CATCH_CHECK(cache.find(2) != nullptr);
 
   CATCH_CHECK(physical_memory() > (1 << 20));
   const MemoryDataset dataset(4);
-  DataConfig config;
-  CATCH_CHECK(cache_budget(dataset, config) == physical_memory() / 4);
-  config.cache = CacheMode::none;
-  CATCH_CHECK(cache_budget(dataset, config) == 0);
-  config.cache = CacheMode::decoded;
-  CATCH_CHECK(cache_budget(dataset, config) > physical_memory());
+  const auto plan = [&](CacheMode mode, double share) {
+    DataConfig config;
+    config.cache = mode;
+    config.cache_memory = share;
+    return plan_cache(dataset, config);
+  };
+  const auto memory = static_cast<double>(physical_memory());
+  const CachePlan decoded = plan(CacheMode::automatic, 0.25);
+  CATCH_CHECK(decoded.mode == CacheMode::decoded);
+  CATCH_CHECK(decoded.most_bytes == physical_memory() / 4);
+  CATCH_CHECK(decoded.expected_bytes == 3 * (16 * 12 + 17 * 13 + 18 * 14 + 19 * 15));
+  CATCH_CHECK(decoded.held_bytes() == decoded.expected_bytes);
+  CATCH_CHECK(plan(CacheMode::none, 0.25).mode == CacheMode::none);
+
+  // Between the two sizes encoded images fit; below both, nothing does.
+  const CachePlan encoded = plan(CacheMode::encoded, 0.25);
+  CATCH_REQUIRE(encoded.mode == CacheMode::encoded);
+  CATCH_REQUIRE(encoded.expected_bytes > 4 * 100);
+  const double less = std::min(encoded.expected_bytes, decoded.expected_bytes);
+  const double more = std::max(encoded.expected_bytes, decoded.expected_bytes);
+  CATCH_REQUIRE(less < more - 2);
+  CATCH_CHECK(plan(CacheMode::automatic, (less + 1) / memory).mode ==
+              (less == decoded.expected_bytes ? CacheMode::decoded : CacheMode::encoded));
+  CATCH_CHECK(plan(CacheMode::automatic, (less - 2) / memory).mode == CacheMode::none);
+  // By name, what fits is kept.
+  const CachePlan tight = plan(CacheMode::decoded, (less - 2) / memory);
+  CATCH_CHECK(tight.mode == CacheMode::decoded);
+  CATCH_CHECK(tight.held_bytes() <= less - 1);
 }
 
 CATCH_TEST_CASE("a busy loader can be stopped, restarted and destroyed", "[data]") {

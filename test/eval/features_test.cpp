@@ -32,6 +32,7 @@ class NumberedImages : public Dataset {
 /// Batches of four whose pixels say which image they are; images in `bad` are left out.
 class NumberedLoader : public Loader {
  public:
+  LoaderTimes times() const override { return {}; }
   NumberedLoader(const Dataset& dataset, std::vector<std::int64_t> bad)
       : dataset_(dataset), bad_(std::move(bad)) {}
   std::int64_t steps_per_epoch() const override { return (dataset_.size() + 3) / 4; }

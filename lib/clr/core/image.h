@@ -34,6 +34,22 @@ struct Image {
   Size size() const { return {width, height}; }
 };
 
+/// A picture of which a part may be all that was decoded.
+struct PicturePart {
+  const Image& image;  ///< the pixels that are there
+  int x = 0;           ///< where they lie in the whole picture
+  int y = 0;
+
+  // NOLINTNEXTLINE(google-explicit-constructor): a whole picture is a part as well
+  PicturePart(const Image& whole) : image(whole) {}
+  PicturePart(const Image& part, const Region& region) : image(part), x(region.x), y(region.y) {}
+
+  /// `region` of the whole picture in the pixels that are there.
+  Region inside(const Region& region) const {
+    return {region.x - x, region.y - y, region.width, region.height};
+  }
+};
+
 /// A picture while it is being augmented: three float planes with values in [0, 1].
 struct Planes {
   int width = 0;

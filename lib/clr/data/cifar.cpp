@@ -33,8 +33,8 @@ struct Kind {
   std::vector<std::string> test_files;
 
   std::size_t record() const { return label_bytes + kPixels; }
-  const std::vector<std::string>& files(CifarSplit split) const {
-    return split == CifarSplit::train ? train_files : test_files;
+  const std::vector<std::string>& files(Split split) const {
+    return split == Split::train ? train_files : test_files;
   }
   bool has(const std::string& name) const {
     return std::find(train_files.begin(), train_files.end(), name) != train_files.end() ||
@@ -182,7 +182,7 @@ std::unique_ptr<Dataset> make_cifar(const Kind& kind, const NamedFiles& files,
   return dataset;
 }
 
-std::unique_ptr<Dataset> make_cifar(const NamedFiles& files, CifarSplit split,
+std::unique_ptr<Dataset> make_cifar(const NamedFiles& files, Split split,
                                     const std::string& where, const DataConfig& config) {
   for (const Kind& kind : kinds()) {
     const auto& wanted = kind.files(split);
@@ -191,10 +191,10 @@ std::unique_ptr<Dataset> make_cifar(const NamedFiles& files, CifarSplit split,
     if (any) return make_cifar(kind, files, wanted, where, config);
   }
   throw Error(ErrorKind::data, fmt::format("{}: expected CIFAR's binary {} files, got none", where,
-                                           split == CifarSplit::train ? "training" : "test"));
+                                           split == Split::train ? "training" : "test"));
 }
 
-bool is_wanted(const std::string& name, CifarSplit split) {
+bool is_wanted(const std::string& name, Split split) {
   return std::any_of(kinds().begin(), kinds().end(), [&](const Kind& kind) {
     const auto& names = kind.files(split);
     return name == kind.names_file || std::find(names.begin(), names.end(), name) != names.end();
@@ -202,7 +202,7 @@ bool is_wanted(const std::string& name, CifarSplit split) {
 }
 
 /// The files of a folder that a split needs, as far as they are there.
-NamedFiles read_folder(const std::string& path, CifarSplit split) {
+NamedFiles read_folder(const std::string& path, Split split) {
   NamedFiles files;
   for (const Kind& kind : kinds()) {
     std::vector<std::string> names = kind.files(split);
@@ -229,19 +229,23 @@ bool is_cifar_folder(const std::string& path) {
   });
 }
 
-std::unique_ptr<Dataset> open_cifar_folder(const std::string& path, CifarSplit split,
+std::unique_ptr<Dataset> open_cifar_folder(const std::string& path, Split split,
                                            const DataConfig& config) {
   return make_cifar(read_folder(path, split), split, path, config);
 }
 
-std::unique_ptr<Dataset> open_cifar_tar(const std::string& path, CifarSplit split,
+bool is_cifar_member(const std::string& name) {
+  return name == "data_batch_1" || is_wanted(name, Split::train) || is_wanted(name, Split::test);
+}
+
+std::unique_ptr<Dataset> open_cifar_tar(const std::string& path, Split split,
                                         const DataConfig& config) {
   const auto files = read_tar(path, [&](const std::string& name) {
     if (name == "data_batch_1") {
       throw Error(ErrorKind::data,
                   path + ": expected CIFAR's binary version, got its Python version");
     }
-    return is_wanted(name, split);
+    return is_wanted(name, split) ? TarStep::take : TarStep::skip;
   });
   return make_cifar(files, split, path, config);
 }

@@ -16,8 +16,10 @@ namespace clr {
 
 enum class OnError { fail, skip, replace };
 constexpr auto enum_names(OnError) { return std::array{"fail", "skip", "replace"}; }
-enum class CacheMode { automatic, none, decoded };
-constexpr auto enum_names(CacheMode) { return std::array{"auto", "none", "decoded"}; }
+enum class CacheMode { automatic, none, encoded, decoded };
+constexpr auto enum_names(CacheMode) {
+  return std::array{"auto", "none", "encoded", "decoded"};
+}
 enum class LabelMode { automatic, none, folder };
 constexpr auto enum_names(LabelMode) { return std::array{"auto", "none", "folder"}; }
 enum class ExifMode { ignore, apply };
@@ -28,6 +30,7 @@ struct DataConfig {
   OnError on_error = OnError::fail;
   double max_bad = 0.01;
   CacheMode cache = CacheMode::automatic;
+  double cache_memory = 0.25;
   LabelMode labels = LabelMode::automatic;
   ExifMode exif = ExifMode::ignore;
   std::int64_t max_pixels = 178'000'000;
@@ -39,7 +42,10 @@ struct DataConfig {
     f("max_bad", &DataConfig::max_bad, In{0, 1},
       "stop when more than this share of the images is bad");
     f("cache", &DataConfig::cache,
-      "keep decoded images in memory: auto = if they fit in a quarter of it");
+      "keep images in memory: decoded, encoded as in their files, or none; auto: the first of "
+      "these whose images all fit");
+    f("cache_memory", &DataConfig::cache_memory, In{0, 1},
+      "share of the memory that data.cache may take");
     f("labels", &DataConfig::labels,
       "auto: subfolders are classes where they hold images; none: ignore them and search to any "
       "depth; "
@@ -90,6 +96,12 @@ class Dataset {
 /// - a CIFAR-10 or CIFAR-100 binary folder, or the .tar or .tar.gz of one: the training images
 ///   (`PATH#test`: the test images), with CIFAR-100's fine labels; or one .bin file, that file
 ///   alone;
+/// - a folder of MNIST's idx files (or Fashion-MNIST's, EMNIST's, ...; .gz too), as CIFAR's; or one
+///   file of images, with the labels beside it;
+/// - an STL-10 binary folder: `PATH#train`, `PATH#test`, or `PATH#unlabeled`;
+/// - a .tar or .tar.gz of images, or several by a pattern like `set-{000..099}.tar` (WebDataset):
+///   labels from .cls or .json files beside the images, else from folders;
+/// - a .clrpack, as write_pack() makes it;
 /// - a list, .csv, .tsv or .jsonl: `path[,label]`, paths relative to the list's folder, an optional
 ///   first line `path,label`; classes are numbered in byte order of the labels.
 ///

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "clr/core/error.h"
+#include "clr/data/gif_codec.h"
+#include "clr/data/heif_codec.h"
 #include "clr/data/image_format.h"
 #include "clr/data/jpeg_codec.h"
 #include "clr/data/opencv_codec.h"
@@ -35,33 +37,57 @@ ImageFormat known_format(std::span<const std::uint8_t> bytes) {
   const ImageFormat format = sniff(bytes);
   if (format == ImageFormat::unknown) {
     throw Error(ErrorKind::data,
-                "expected an image (JPEG, PNG, BMP, WebP, TIFF or PNM), got something else");
+                "expected an image (JPEG, PNG, BMP, WebP, TIFF, PNM, GIF, AVIF or HEIF), got "
+                "something else");
   }
   return format;
+}
+
+Size header_size(std::span<const std::uint8_t> bytes, ImageFormat format) {
+  if (format == ImageFormat::jpeg) return jpeg_size(bytes);
+  if (format == ImageFormat::gif) return gif_size(bytes);
+  if (format == ImageFormat::heif) return heif_size(bytes);
+  return read_size(bytes, format);
+}
+
+Image decode_checked(std::span<const std::uint8_t> bytes, ImageFormat format) {
+  if (format == ImageFormat::gif) return decode_gif(bytes);
+  if (format == ImageFormat::heif) return decode_heif(bytes);
+  return decode_other(bytes, format);
 }
 
 }  // namespace
 
 Size probe(std::span<const std::uint8_t> bytes, const DecodeRequest& request) {
   const ImageFormat format = known_format(bytes);
-  Size size = format == ImageFormat::jpeg ? jpeg_size(bytes) : read_size(bytes, format);
+  Size size = header_size(bytes, format);
   check_size(size, request);
   if (request.apply_exif && exif_orientation(bytes, format) >= 5)
     std::swap(size.width, size.height);
   return size;
 }
 
-Image decode(std::span<const std::uint8_t> bytes, const DecodeRequest& request) {
+Image decode(std::span<const std::uint8_t> bytes, const DecodeRequest& request, Image reuse) {
   const ImageFormat format = known_format(bytes);
   Image image;
   if (format == ImageFormat::jpeg) {
-    image = decode_jpeg(bytes, [&](Size size) { check_size(size, request); });
+    image = decode_jpeg(bytes, [&](Size size) { check_size(size, request); }, std::move(reuse));
   } else {
-    check_size(read_size(bytes, format), request);
-    image = decode_other(bytes, format);
+    check_size(header_size(bytes, format), request);
+    image = decode_checked(bytes, format);
   }
   if (!request.apply_exif) return image;
   return apply_orientation(std::move(image), exif_orientation(bytes, format));
+}
+
+Image decode_part(std::span<const std::uint8_t> bytes, const DecodeRequest& request, Region& wanted,
+                  Image reuse) {
+  if (sniff(bytes) == ImageFormat::jpeg) {
+    return decode_jpeg_part(bytes, wanted, std::move(reuse));
+  }
+  Image image = decode(bytes, request, std::move(reuse));
+  wanted = {0, 0, image.width, image.height};
+  return image;
 }
 
 const char* format_name(std::span<const std::uint8_t> bytes) { return to_string(sniff(bytes)); }

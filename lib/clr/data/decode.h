@@ -21,13 +21,20 @@ struct DecodeRequest {
 ///          more than request.max_pixels, or a side above 65,500.
 Size probe(std::span<const std::uint8_t> bytes, const DecodeRequest& request);
 
-/// Decodes to RGB, 8 bits. The format is told by content: JPEG through libjpeg-turbo, the others
-/// through OpenCV.
+/// Decodes to RGB, 8 bits. The format is told by content: JPEG through libjpeg-turbo, GIF (its first
+/// picture) through giflib, AVIF and HEIF through libheif, the others through OpenCV. The memory of
+/// `reuse` is used again.
 ///
 /// CMYK and YCCK by Pillow's formula, Adobe's inversion undone; 16 bits scaled by 1/257; alpha
 /// dropped, palettes and gray expanded. A warning of libjpeg counts as damage. Throws:  Error{data}
 /// without a file name, as probe(), and for truncated or damaged pixels.
-Image decode(std::span<const std::uint8_t> bytes, const DecodeRequest& request);
+Image decode(std::span<const std::uint8_t> bytes, const DecodeRequest& request, Image reuse = {});
+
+/// Decodes at least the pixels of `wanted`, which becomes the region that is there: the pixels that
+/// decode() gives. Only for images that decode() has read before, without EXIF: damage outside of
+/// the region is not looked for.
+Image decode_part(std::span<const std::uint8_t> bytes, const DecodeRequest& request, Region& wanted,
+                  Image reuse = {});
 
 /// One line about the bytes' format for messages: "JPEG", "PNG", "GIF", ..., "unknown".
 const char* format_name(std::span<const std::uint8_t> bytes);

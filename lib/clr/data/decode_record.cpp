@@ -3,14 +3,15 @@
 
 #include <utility>
 
-#include "clr/data/decode.h"
-
 namespace clr {
 
 Image decode_record(Record record, const DataConfig& config) {
   if (auto* image = std::get_if<Image>(&record)) return std::move(*image);
-  return decode(std::get<std::vector<std::uint8_t>>(record),
-                {config.exif == ExifMode::apply, config.max_pixels});
+  return decode(std::get<std::vector<std::uint8_t>>(record), decode_request(config));
+}
+
+DecodeRequest decode_request(const DataConfig& config) {
+  return {config.exif == ExifMode::apply, config.max_pixels};
 }
 
 std::string reason_of(const Error& error, const Dataset& dataset, std::int64_t index) {

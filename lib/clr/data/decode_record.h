@@ -6,6 +6,7 @@
 
 #include "clr/core/error.h"
 #include "clr/data/dataset.h"
+#include "clr/data/decode.h"
 
 namespace clr {
 
@@ -13,6 +14,9 @@ namespace clr {
 ///
 /// Throws:  Error{data} without a file name, as decode().
 Image decode_record(Record record, const DataConfig& config);
+
+/// What data.exif and data.max_pixels ask of decode().
+DecodeRequest decode_request(const DataConfig& config);
 
 /// What an error about an image says, without the "LOCATION: " that it may begin with.
 std::string reason_of(const Error& error, const Dataset& dataset, std::int64_t index);

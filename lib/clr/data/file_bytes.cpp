@@ -64,4 +64,20 @@ std::vector<std::uint8_t> read_bytes(const std::string& path) {
   return read_first_bytes(path, std::numeric_limits<std::size_t>::max());
 }
 
+std::vector<std::uint8_t> read_range(const std::string& path, std::uint64_t offset,
+                                     std::size_t count) {
+  const Descriptor file(path);
+  std::vector<std::uint8_t> bytes(count);
+  std::size_t done = 0;
+  while (done < count) {
+    const ssize_t got = ::pread(file.number(), bytes.data() + done, count - done,
+                                static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) cannot_read(path, std::strerror(errno));
+    if (got == 0) cannot_read(path, "it has become shorter than it was");
+    done += static_cast<std::size_t>(got);
+  }
+  return bytes;
+}
+
 }  // namespace clr

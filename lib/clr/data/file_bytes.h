@@ -16,4 +16,10 @@ std::vector<std::uint8_t> read_bytes(const std::string& path);
 /// The first `count` bytes of a regular file, fewer where it is shorter. Throws as read_bytes().
 std::vector<std::uint8_t> read_first_bytes(const std::string& path, std::size_t count);
 
+/// `count` bytes from `offset` on.
+///
+/// Throws:  Error{data} naming the file: not readable, or it ends before.
+std::vector<std::uint8_t> read_range(const std::string& path, std::uint64_t offset,
+                                     std::size_t count);
+
 }  // namespace clr

@@ -8,7 +8,7 @@
 
 namespace clr {
 
-/// Picture formats that are told apart; not all of them are decoded.
+/// Picture formats that are told apart; JPEG 2000 is not decoded.
 enum class ImageFormat { unknown, jpeg, png, bmp, webp, tiff, pnm, gif, jpeg2000, heif };
 
 /// How many leading bytes sniff() looks at.

@@ -7,8 +7,11 @@
 #include <jerror.h>
 #include <jpeglib.h>
 
+#include <algorithm>
 #include <csetjmp>
+#include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "clr/core/error.h"
@@ -87,17 +90,13 @@ class JpegDecoder {
     return {static_cast<int>(info_.image_width), static_cast<int>(info_.image_height)};
   }
 
-  Image read_pixels() {
-    const bool cmyk = info_.jpeg_color_space == JCS_CMYK || info_.jpeg_color_space == JCS_YCCK;
-    info_.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
-    info_.dct_method = JDCT_ISLOW;
-    info_.do_fancy_upsampling = TRUE;
-    Image image;
+  Image read_pixels(Image image) {
+    set_output();
     image.width = static_cast<int>(info_.image_width);
     image.height = static_cast<int>(info_.image_height);
     const std::size_t width = info_.image_width;
     image.pixels.resize(3 * width * info_.image_height);
-    if (cmyk) inks_.resize(4 * width);
+    if (is_cmyk()) inks_.resize(4 * width);
     next_row_ = image.pixels.data();
     guarded([](JpegDecoder& self) {
       jpeg_start_decompress(&self.info_);
@@ -107,7 +106,49 @@ class JpegDecoder {
     return image;
   }
 
+  /// A file of several scans has to be read to its end in any case.
+  bool reads_in_parts() {
+    return info_.progressive_mode == FALSE && !is_cmyk() && jpeg_has_multiple_scans(&info_) == FALSE;
+  }
+
+  Image read_part(Region& region, Image image) {
+    set_output();
+    // Smooth upsampling looks at a neighbour, which the cut takes away: a block more on each side.
+    constexpr int kMargin = 16;
+    const int first = std::max(region.x - kMargin, 0);
+    const auto whole = static_cast<int>(info_.image_width);
+    left_ = static_cast<JDIMENSION>(first);
+    columns_ = static_cast<JDIMENSION>(std::min(region.x + region.width + kMargin, whole) - first);
+    top_ = static_cast<JDIMENSION>(region.y);
+    rows_ = static_cast<JDIMENSION>(region.height);
+    guarded([](JpegDecoder& self) {
+      jpeg_start_decompress(&self.info_);
+      jpeg_crop_scanline(&self.info_, &self.left_, &self.columns_);
+      if (self.top_ > 0) jpeg_skip_scanlines(&self.info_, self.top_);
+    });
+    image.width = static_cast<int>(columns_);
+    image.height = region.height;
+    image.pixels.resize(3 * static_cast<std::size_t>(columns_) * rows_);
+    next_row_ = image.pixels.data();
+    guarded([](JpegDecoder& self) {
+      for (JDIMENSION i = 0; i < self.rows_; ++i) self.read_row();
+    });
+    region.x = static_cast<int>(left_);
+    region.width = image.width;
+    return image;
+  }
+
  private:
+  bool is_cmyk() const {
+    return info_.jpeg_color_space == JCS_CMYK || info_.jpeg_color_space == JCS_YCCK;
+  }
+
+  void set_output() {
+    info_.out_color_space = is_cmyk() ? JCS_CMYK : JCS_RGB;
+    info_.dct_method = JDCT_ISLOW;
+    info_.do_fancy_upsampling = TRUE;
+  }
+
   void read_row() {
     const std::size_t width = info_.output_width;
     JSAMPROW row = inks_.empty() ? next_row_ : inks_.data();
@@ -129,17 +170,89 @@ class JpegDecoder {
   std::span<const std::uint8_t> bytes_;
   std::vector<std::uint8_t> inks_;
   std::uint8_t* next_row_ = nullptr;
+  JDIMENSION left_ = 0;
+  JDIMENSION columns_ = 0;
+  JDIMENSION top_ = 0;
+  JDIMENSION rows_ = 0;
+};
+
+/// As JpegDecoder: nothing with a destructor is made under setjmp().
+class JpegEncoder {
+ public:
+  JpegEncoder() {
+    info_.err = jpeg_std_error(&state_.manager);
+    state_.manager.error_exit = on_error;
+    guarded([](JpegEncoder& self) { jpeg_create_compress(&self.info_); });
+  }
+  ~JpegEncoder() {
+    jpeg_destroy_compress(&info_);
+    std::free(buffer_);
+  }
+  JpegEncoder(const JpegEncoder&) = delete;
+  JpegEncoder& operator=(const JpegEncoder&) = delete;
+
+  std::vector<std::uint8_t> encode(const Image& image, int quality) {
+    image_ = &image;
+    quality_ = quality;
+    guarded([](JpegEncoder& self) {
+      jpeg_mem_dest(&self.info_, &self.buffer_, &self.size_);
+      self.info_.image_width = static_cast<JDIMENSION>(self.image_->width);
+      self.info_.image_height = static_cast<JDIMENSION>(self.image_->height);
+      self.info_.input_components = 3;
+      self.info_.in_color_space = JCS_RGB;
+      jpeg_set_defaults(&self.info_);
+      jpeg_set_quality(&self.info_, self.quality_, TRUE);
+      self.info_.optimize_coding = TRUE;
+      self.info_.dct_method = JDCT_ISLOW;
+      jpeg_start_compress(&self.info_, TRUE);
+      while (self.info_.next_scanline < self.info_.image_height) {
+        auto* row = const_cast<JSAMPLE*>(  // read only, though not declared so
+            self.image_->pixels.data() +
+            std::size_t{3} * self.info_.next_scanline * self.info_.image_width);
+        jpeg_write_scanlines(&self.info_, &row, 1);
+      }
+      jpeg_finish_compress(&self.info_);
+    });
+    return {buffer_, buffer_ + size_};
+  }
+
+ private:
+  void guarded(void (*body)(JpegEncoder&)) {
+    if (setjmp(state_.jump) != 0) {
+      throw Error(ErrorKind::data, std::string("cannot be encoded as JPEG: ") + state_.message);
+    }
+    body(*this);
+  }
+
+  jpeg_compress_struct info_{};
+  ErrorState state_{};
+  unsigned char* buffer_ = nullptr;
+  unsigned long size_ = 0;
+  const Image* image_ = nullptr;
+  int quality_ = 0;
 };
 
 }  // namespace
 
 Size jpeg_size(std::span<const std::uint8_t> bytes) { return JpegDecoder(bytes).read_header(); }
 
-Image decode_jpeg(std::span<const std::uint8_t> bytes,
-                  const std::function<void(Size)>& check_size) {
+Image decode_jpeg(std::span<const std::uint8_t> bytes, const std::function<void(Size)>& check_size,
+                  Image reuse) {
   JpegDecoder decoder(bytes);
   check_size(decoder.read_header());
-  return decoder.read_pixels();
+  return decoder.read_pixels(std::move(reuse));
+}
+
+Image decode_jpeg_part(std::span<const std::uint8_t> bytes, Region& wanted, Image reuse) {
+  JpegDecoder decoder(bytes);
+  const Size size = decoder.read_header();
+  if (decoder.reads_in_parts()) return decoder.read_part(wanted, std::move(reuse));
+  wanted = {0, 0, size.width, size.height};
+  return decoder.read_pixels(std::move(reuse));
+}
+
+std::vector<std::uint8_t> encode_jpeg(const Image& image, int quality) {
+  return JpegEncoder().encode(image, quality);
 }
 
 }  // namespace clr

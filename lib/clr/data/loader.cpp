@@ -85,6 +85,7 @@ class ThreadLoader final : public Loader {
   Batch next() override;
   Batch produce(std::int64_t epoch, std::int64_t step, std::int64_t first,
                 std::int64_t count) override;
+  LoaderTimes times() const override { return maker_.times(); }
 
  private:
   Slot& slot(std::int64_t piece) {

@@ -7,6 +7,7 @@
 #include "clr/augment/augmenter.h"
 #include "clr/core/batch.h"
 #include "clr/data/dataset.h"
+#include "clr/data/loader_times.h"
 
 namespace clr {
 
@@ -65,6 +66,9 @@ class Loader {
   /// next(); std::out_of_range for rows that the batch does not have.
   virtual Batch produce(std::int64_t epoch, std::int64_t step, std::int64_t first,
                         std::int64_t count) = 0;
+
+  /// What the threads did since the loader was made.
+  virtual LoaderTimes times() const = 0;
 };
 
 /// A loader with a pool of CPU threads that write straight into the batch.

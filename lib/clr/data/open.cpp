@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "clr/core/error.h"
 #include "clr/data/file_bytes.h"
+#include "clr/data/gzip_file.h"
 #include "clr/data/image_format.h"
 #include "clr/data/sources.h"
 #include "clr/data/tar_reader.h"
@@ -18,16 +25,17 @@ namespace {
 /// PATH without its `#test`, and which split that asks for.
 struct Target {
   std::string path;
-  CifarSplit split = CifarSplit::train;
+  Split split = Split::train;
   bool named_split = false;
 };
 
 Target parse(std::string text) {
-  constexpr std::string_view kTest = "#test";
   struct stat status {};
-  if (text.ends_with(kTest) && ::stat(text.c_str(), &status) != 0) {
-    text.resize(text.size() - kTest.size());
-    return {text, CifarSplit::test, true};
+  for (const Split split : {Split::train, Split::test, Split::unlabeled}) {
+    const std::string mark = std::string("#") + to_string(split);
+    if (!text.ends_with(mark) || ::stat(text.c_str(), &status) == 0) continue;
+    text.resize(text.size() - mark.size());
+    return {text, split, true};
   }
   // "data/" and "data" are one place, and names are appended with a slash.
   while (text.size() > 1 && text.ends_with('/')) text.pop_back();
@@ -46,12 +54,77 @@ std::unique_ptr<Dataset> open_one_image(const std::string& path, const DataConfi
   return dataset;
 }
 
+std::string last_part(const std::string& name) { return name.substr(name.rfind('/') + 1); }
+
+[[noreturn]] void refuse_split(const Target& target) {
+  const bool unlabeled = target.split == Split::unlabeled;
+  throw Error(ErrorKind::data,
+              fmt::format("{}: #{} is for {}; name the folder or file of that part instead",
+                          target.path, to_string(target.split),
+                          unlabeled ? "STL-10's folder"
+                                    : "CIFAR's folders and tars, MNIST's and STL-10's folders"));
+}
+
+/// CIFAR and MNIST have a training and a test set.
+void require_train_or_test(const Target& target) {
+  if (target.split == Split::unlabeled) refuse_split(target);
+}
+
+/// Whether a compressed tar is one of CIFAR's: by its first file that is CIFAR's or an image's.
+bool is_cifar_archive(const std::string& path) {
+  bool cifar = false;
+  read_tar(path, [&](const std::string& name) {
+    cifar = is_cifar_member(name);
+    const std::string extension = std::filesystem::path(name).extension().string();
+    constexpr std::array kOthers = {".jpg", ".jpeg", ".JPEG", ".JPG", ".png",
+                                    ".PNG", ".webp", ".cls",  ".json"};
+    const bool other = std::find(kOthers.begin(), kOthers.end(), extension) != kOthers.end();
+    return cifar || other ? TarStep::stop : TarStep::skip;
+  });
+  return cifar;
+}
+
+/// Tars: CIFAR's, or images with or without labels beside them.
+std::unique_ptr<Dataset> open_tars(const Target& target, const std::vector<std::string>& paths,
+                                   const DataConfig& config) {
+  std::vector<Shard> shards;
+  for (const std::string& path : paths) {
+    Shard shard{path, path, {}, nullptr};
+    if (looks_like_gzip(read_first_bytes(path, 2))) {
+      if (paths.size() == 1 && is_cifar_archive(path)) {
+        require_train_or_test(target);
+        return open_cifar_tar(path, target.split, config);
+      }
+      auto inflated = std::make_shared<const InflatedFile>(path);
+      shard.path = inflated->path();
+      shard.holder = std::move(inflated);
+    }
+    bool cifar = false;
+    index_tar(shard.path, path, [&](TarMember member) {
+      cifar = paths.size() == 1 && is_cifar_member(last_part(member.name));
+      shard.members.push_back(std::move(member));
+      return !cifar;
+    });
+    if (cifar) {
+      require_train_or_test(target);
+      return open_cifar_tar(path, target.split, config);
+    }
+    shards.push_back(std::move(shard));
+  }
+  if (target.named_split) refuse_split(target);
+  return open_shards(std::move(shards), config);
+}
+
 std::unique_ptr<Dataset> open_file(const Target& target, const DataConfig& config) {
   const std::string& path = target.path;
   const auto first = read_first_bytes(path, 512);
-  if (looks_like_tar(first)) return open_cifar_tar(path, target.split, config);
-  if (target.named_split)
-    throw Error(ErrorKind::data, path + ": #test is for CIFAR folders and tars");
+  const bool compressed = looks_like_gzip(first);
+  if (looks_like_tar(compressed ? inflate_first(path, 512) : first)) {
+    return open_tars(target, {path}, config);
+  }
+  if (target.named_split) refuse_split(target);
+  if (is_idx_file(path)) return open_idx_file(path, config);
+  if (looks_like_pack(first)) return open_pack(path, config);
   if (path.ends_with(".csv") || path.ends_with(".tsv") || path.ends_with(".jsonl")) {
     return open_list_file(path, config);
   }
@@ -59,8 +132,8 @@ std::unique_ptr<Dataset> open_file(const Target& target, const DataConfig& confi
   if (sniff(first) != ImageFormat::unknown) return open_one_image(path, config);
   throw Error(ErrorKind::data,
               path +
-                  ": expected a folder, an image, a list (.csv, .tsv, .jsonl) or CIFAR's "
-                  "binary files, got another kind of file");
+                  ": expected a folder, an image, a list (.csv, .tsv, .jsonl), a .tar of images, "
+                  "a .clrpack, or CIFAR's or MNIST's binary files, got another kind of file");
 }
 
 }  // namespace
@@ -69,15 +142,21 @@ std::unique_ptr<Dataset> open_dataset(const std::filesystem::path& path, const D
   const Target target = parse(path.string());
   struct stat status {};
   if (::stat(target.path.c_str(), &status) != 0) {
+    if (const auto shards = expand_shards(target.path)) return open_tars(target, *shards, config);
     throw Error(ErrorKind::data,
                 target.path + ": expected a folder or file: " + std::strerror(errno));
   }
   if (!S_ISDIR(status.st_mode)) return open_file(target, config);
-  if (is_cifar_folder(target.path)) return open_cifar_folder(target.path, target.split, config);
-  if (target.named_split) {
-    throw Error(ErrorKind::data,
-                target.path + ": #test is for CIFAR folders and tars; name the test folder");
+  if (is_stl10_folder(target.path)) return open_stl10_folder(target.path, target.split, config);
+  if (is_cifar_folder(target.path)) {
+    require_train_or_test(target);
+    return open_cifar_folder(target.path, target.split, config);
   }
+  if (is_idx_folder(target.path)) {
+    require_train_or_test(target);
+    return open_idx_folder(target.path, target.split, config);
+  }
+  if (target.named_split) refuse_split(target);
   return open_image_folder(target.path, config);
 }
 

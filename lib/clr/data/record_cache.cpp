@@ -1,36 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "clr/data/image_cache.h"
+#include "clr/data/record_cache.h"
 
 #include <algorithm>
 #include <cstddef>
-#include <limits>
 #include <memory>
 #include <variant>
 
 #include "clr/core/error.h"
 #include "clr/core/memory.h"
-#include "clr/data/decode.h"
+#include "clr/data/decode_record.h"
 
 namespace clr {
 
-ImageCache::ImageCache(std::int64_t count, std::int64_t most_bytes)
-    : images_(static_cast<std::size_t>(count)), bytes_left_(most_bytes) {}
+RecordCache::RecordCache(std::int64_t count, std::int64_t most_bytes)
+    : records_(static_cast<std::size_t>(count)), bytes_left_(most_bytes) {}
 
-ImageCache::~ImageCache() {
-  for (auto& image : images_) std::unique_ptr<const Image>(image.load());
+RecordCache::~RecordCache() {
+  for (auto& record : records_) std::unique_ptr<const Record>(record.load());
 }
 
-void ImageCache::store(std::int64_t index, const Image& image) {
-  auto& place = images_[static_cast<std::size_t>(index)];
+template <class T>
+void RecordCache::store_copy(std::int64_t index, const T& value, std::size_t size) {
+  auto& place = records_[static_cast<std::size_t>(index)];
   if (place.load(std::memory_order_relaxed) != nullptr) return;
-  const auto bytes = static_cast<std::int64_t>(image.pixels.size());
+  const auto bytes = static_cast<std::int64_t>(size);
   if (bytes_left_.fetch_sub(bytes) < bytes) {
     bytes_left_.fetch_add(bytes);
     return;
   }
-  auto copy = std::make_unique<const Image>(image);
-  const Image* expected = nullptr;
-  // Another thread may have stored the same image meanwhile.
+  auto copy = std::make_unique<const Record>(value);
+  const Record* expected = nullptr;
+  // Another thread may have stored the same record meanwhile.
   if (place.compare_exchange_strong(expected, copy.get(), std::memory_order_acq_rel)) {
     static_cast<void>(copy.release());
   } else {
@@ -38,31 +38,55 @@ void ImageCache::store(std::int64_t index, const Image& image) {
   }
 }
 
-std::int64_t cache_budget(const Dataset& dataset, const DataConfig& config) {
+void RecordCache::store(std::int64_t index, const Image& image) {
+  store_copy(index, image, image.pixels.size());
+}
+
+void RecordCache::store(std::int64_t index, const std::vector<std::uint8_t>& encoded) {
+  store_copy(index, encoded, encoded.size());
+}
+
+double CachePlan::held_bytes() const {
+  return mode == CacheMode::none ? 0.0 : std::min(expected_bytes, static_cast<double>(most_bytes));
+}
+
+CachePlan plan_cache(const Dataset& dataset, const DataConfig& config) {
   constexpr std::int64_t kSample = 64;
-  if (config.cache == CacheMode::none || dataset.size() == 0) return 0;
-  const DecodeRequest request{config.exif == ExifMode::apply, config.max_pixels};
+  if (config.cache == CacheMode::none || dataset.size() == 0) return {};
+  const DecodeRequest request = decode_request(config);
   const std::int64_t count = std::min(kSample, dataset.size());
-  std::int64_t bytes = 0;
-  std::int64_t readable = 0;
+  double pixels = 0;
+  double encoded_bytes = 0;
+  double readable = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     try {
       const Record record = dataset.get(i * dataset.size() / count);
       const auto* encoded = std::get_if<std::vector<std::uint8_t>>(&record);
-      if (encoded == nullptr) return 0;
+      if (encoded == nullptr) return {};
       const Size size = probe(*encoded, request);
-      bytes += std::int64_t{3} * size.width * size.height;
+      pixels += 3.0 * size.width * size.height;
+      encoded_bytes += static_cast<double>(encoded->size());
       ++readable;
     } catch (const Error&) {
       // Whoever needs this image reports it.
     }
   }
-  if (config.cache == CacheMode::decoded) return std::numeric_limits<std::int64_t>::max();
-  if (readable == 0) return 0;
-  const std::int64_t budget = physical_memory() / 4;
-  const double expected = static_cast<double>(bytes) / static_cast<double>(readable) *
-                          static_cast<double>(dataset.size());
-  return expected <= static_cast<double>(budget) ? budget : 0;
+  if (readable == 0) return {};
+  const double images = static_cast<double>(dataset.size());
+  CachePlan plan;
+  plan.most_bytes = static_cast<std::int64_t>(config.cache_memory *
+                                              static_cast<double>(physical_memory()));
+  const auto expected = [&](CacheMode mode) {
+    return (mode == CacheMode::decoded ? pixels : encoded_bytes) / readable * images;
+  };
+  for (const CacheMode mode : {CacheMode::decoded, CacheMode::encoded}) {
+    plan.expected_bytes = expected(mode);
+    const bool fits = plan.expected_bytes <= static_cast<double>(plan.most_bytes);
+    if (config.cache != mode && (config.cache != CacheMode::automatic || !fits)) continue;
+    plan.mode = mode;
+    return plan;
+  }
+  return {};
 }
 
 }  // namespace clr

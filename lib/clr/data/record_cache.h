@@ -5,37 +5,49 @@
 #include <cstdint>
 #include <vector>
 
-#include "clr/core/image.h"
 #include "clr/data/dataset.h"
 
 namespace clr {
 
-/// Decoded images by index, kept for good once stored. Thread-safe without locks.
-class ImageCache {
+/// Records by index, kept for good once stored. Thread-safe without locks.
+class RecordCache {
  public:
-  /// Room for indices [0, count); stores no more than `most_bytes` of pixels.
-  ImageCache(std::int64_t count, std::int64_t most_bytes);
-  ~ImageCache();
-  ImageCache(const ImageCache&) = delete;
-  ImageCache& operator=(const ImageCache&) = delete;
+  /// Room for indices [0, count); stores no more than `most_bytes` of encoded bytes or pixels.
+  RecordCache(std::int64_t count, std::int64_t most_bytes);
+  ~RecordCache();
+  RecordCache(const RecordCache&) = delete;
+  RecordCache& operator=(const RecordCache&) = delete;
 
-  /// The stored image, or null.
-  const Image* find(std::int64_t index) const {
-    return images_[static_cast<std::size_t>(index)].load(std::memory_order_acquire);
+  /// The stored record, or null.
+  const Record* find(std::int64_t index) const {
+    return records_[static_cast<std::size_t>(index)].load(std::memory_order_acquire);
   }
 
   /// Stores a copy unless there is one already or it does not fit.
   void store(std::int64_t index, const Image& image);
+  void store(std::int64_t index, const std::vector<std::uint8_t>& encoded);
 
  private:
-  std::vector<std::atomic<const Image*>> images_;
+  template <class T>
+  void store_copy(std::int64_t index, const T& value, std::size_t size);
+
+  std::vector<std::atomic<const Record*>> records_;
   std::atomic<std::int64_t> bytes_left_;
 };
 
-/// How many bytes of decoded pixels data.cache allows to keep: all, none, or, when automatic and a
-/// sample of the headers says that the whole set fits there, a quarter of the physical memory.
-///
-/// Sets whose records are pixels already need no cache: 0.
-std::int64_t cache_budget(const Dataset& dataset, const DataConfig& config);
+/// What data.cache comes to for a set.
+struct CachePlan {
+  CacheMode mode = CacheMode::none;  ///< none, encoded or decoded
+  std::int64_t most_bytes = 0;       ///< data.cache_memory of the memory
+  double expected_bytes = 0.0;       ///< of the whole set in that mode, from a sample of its records
+
+  /// What the cache will hold when every image has been read.
+  double held_bytes() const;
+};
+
+/// Reads a sample of the set. auto is the first of decoded and encoded whose records all fit, else
+/// none; a mode that is asked for by name keeps what fits. Sets whose records are pixels already
+/// need no cache: none.
+CachePlan plan_cache(const Dataset& dataset, const DataConfig& config);
 
 }  // namespace clr

@@ -3,10 +3,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <exception>
 #include <string>
 #include <utility>
+#include <variant>
 
+#include "clr/augment/pixel_math.h"
 #include "clr/core/error.h"
 #include "clr/data/decode_record.h"
 
@@ -15,15 +18,23 @@ namespace {
 
 constexpr std::uint32_t kReplacementTries = 100;
 
+/// Of the whole image; above it, the part costs as much.
+constexpr double kLargestPart = 0.7;
+
 }  // namespace
 
 RowMaker::RowMaker(std::shared_ptr<const Dataset> dataset,
                    std::shared_ptr<const Augmenter> augmenter, const LoaderOptions& options)
-    : dataset_(std::move(dataset)), augmenter_(std::move(augmenter)), options_(options) {
+    : dataset_(std::move(dataset)),
+      augmenter_(std::move(augmenter)),
+      options_(options),
+      known_good_(static_cast<std::size_t>(dataset_->size())) {
   // One pass reads each image once.
   if (options_.data.cache == CacheMode::automatic && options_.epochs * options_.passes <= 1) return;
-  const std::int64_t budget = cache_budget(*dataset_, options_.data);
-  if (budget > 0) cache_ = std::make_unique<ImageCache>(dataset_->size(), budget);
+  const CachePlan plan = plan_cache(*dataset_, options_.data);
+  cache_mode_ = plan.mode;
+  if (plan.mode == CacheMode::none) return;
+  cache_ = std::make_unique<RecordCache>(dataset_->size(), plan.most_bytes);
 }
 
 std::int64_t RowMaker::index_at(std::int64_t epoch, std::int64_t position) const {
@@ -33,28 +44,101 @@ std::int64_t RowMaker::index_at(std::int64_t epoch, std::int64_t position) const
   return static_cast<std::int64_t>(order(static_cast<std::uint64_t>(position)));
 }
 
-void RowMaker::render(const Image& image, RngAddress draws, BatchBuffer& buffer,
-                      std::int64_t row) const {
+std::vector<ViewParameters> RowMaker::sample(RngAddress draws, Size size) const {
+  std::vector<ViewParameters> parameters;
+  parameters.reserve(static_cast<std::size_t>(augmenter_->view_count()));
   for (int view = 0; view < augmenter_->view_count(); ++view) {
-    const ViewParameters parameters = augmenter_->sample(options_.seed, draws, view, image.size());
-    augmenter_->render(image, view, parameters, buffer.destination(view, row));
+    parameters.push_back(augmenter_->sample(options_.seed, draws, view, size));
   }
+  return parameters;
+}
+
+void RowMaker::render(const PicturePart& image, const std::vector<ViewParameters>& parameters,
+                      BatchBuffer& buffer, std::int64_t row) const {
+  for (int view = 0; view < augmenter_->view_count(); ++view) {
+    augmenter_->render(image, view, parameters[static_cast<std::size_t>(view)],
+                       buffer.destination(view, row));
+  }
+}
+
+/// What all views together read, where that is little enough of the image to save time.
+std::optional<Region> RowMaker::part_to_decode(const std::vector<ViewParameters>& parameters,
+                                               Size size) const {
+  int left = size.width;
+  int top = size.height;
+  int right = 0;
+  int bottom = 0;
+  for (int view = 0; view < augmenter_->view_count(); ++view) {
+    const auto source = augmenter_->source(view, parameters[static_cast<std::size_t>(view)]);
+    if (!source) return std::nullopt;
+    left = std::min(left, source->x);
+    top = std::min(top, source->y);
+    right = std::max(right, source->x + source->width);
+    bottom = std::max(bottom, source->y + source->height);
+  }
+  const Region part{left, top, right - left, bottom - top};
+  const double share = static_cast<double>(part.width) * part.height /
+                       (static_cast<double>(size.width) * size.height);
+  return share < kLargestPart ? std::optional(part) : std::nullopt;
+}
+
+void RowMaker::render_encoded(std::int64_t index, std::span<const std::uint8_t> bytes,
+                              RngAddress draws, LoaderClock::Lap& lap, BatchBuffer& buffer,
+                              std::int64_t row) const {
+  thread_local Image image;
+  const DecodeRequest request = decode_request(options_.data);
+  std::atomic<bool>& known_good = known_good_[static_cast<std::size_t>(index)];
+  std::optional<std::vector<ViewParameters>> parameters;
+  Region region;
+  const auto decode_it = [&] {
+    if (known_good && cache_mode_ != CacheMode::decoded && !request.apply_exif) {
+      const Size size = probe(bytes, request);
+      parameters = sample(draws, size);
+      if (const auto part = part_to_decode(*parameters, size)) {
+        region = *part;
+        image = decode_part(bytes, request, region, std::move(image));
+        return;
+      }
+    }
+    image = decode(bytes, request, std::move(image));
+    region = {0, 0, image.width, image.height};
+    known_good = true;
+  };
+  try {
+    decode_it();
+  } catch (const Error& error) {
+    throw Error(error.kind(), dataset_->location(index) + ": " + error.what());
+  }
+  if (cache_mode_ == CacheMode::decoded) cache_->store(index, image);
+  lap.decode();
+  if (!parameters) parameters = sample(draws, image.size());
+  render({image, region}, *parameters, buffer, row);
+  lap.augment();
+  trim_scratch(image.pixels);
 }
 
 void RowMaker::render(std::int64_t index, RngAddress draws, BatchBuffer& buffer,
                       std::int64_t row) const {
-  if (cache_) {
-    if (const Image* cached = cache_->find(index)) return render(*cached, draws, buffer, row);
+  LoaderClock::Lap lap(clock_);
+  const auto use = [&](const Record& record) {
+    lap.read();
+    if (const auto* image = std::get_if<Image>(&record)) {
+      render(*image, sample(draws, image->size()), buffer, row);
+      lap.augment();
+    } else {
+      render_encoded(index, std::get<std::vector<std::uint8_t>>(record), draws, lap, buffer, row);
+    }
+    lap.image();
+  };
+  const Record* cached = cache_ ? cache_->find(index) : nullptr;
+  if (cached != nullptr) return use(*cached);
+  const Record record = dataset_->get(index);
+  if (cache_mode_ == CacheMode::encoded) {
+    if (const auto* bytes = std::get_if<std::vector<std::uint8_t>>(&record)) {
+      cache_->store(index, *bytes);
+    }
   }
-  Record record = dataset_->get(index);
-  Image image;
-  try {
-    image = decode_record(std::move(record), options_.data);
-  } catch (const Error& error) {
-    throw Error(error.kind(), dataset_->location(index) + ": " + error.what());
-  }
-  if (cache_) cache_->store(index, image);
-  render(image, draws, buffer, row);
+  use(record);
 }
 
 void RowMaker::replace(RngAddress draws, BatchBuffer& buffer, std::int64_t row) const {

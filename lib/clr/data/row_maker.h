@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
+#include <vector>
 
 #include "clr/augment/augmenter.h"
 #include "clr/data/batch_buffer.h"
 #include "clr/data/dataset.h"
-#include "clr/data/image_cache.h"
 #include "clr/data/loader.h"
+#include "clr/data/loader_times.h"
+#include "clr/data/record_cache.h"
 
 namespace clr {
 
@@ -23,17 +28,30 @@ class RowMaker {
   /// failures in the row's result.
   void make(std::int64_t epoch, std::int64_t position, BatchBuffer& buffer, std::int64_t row) const;
 
+  LoaderTimes times() const { return clock_.times(); }
+
  private:
   std::int64_t index_at(std::int64_t epoch, std::int64_t position) const;
+  std::vector<ViewParameters> sample(RngAddress draws, Size size) const;
   /// Throws Error{data} "LOCATION: reason".
   void render(std::int64_t index, RngAddress draws, BatchBuffer& buffer, std::int64_t row) const;
-  void render(const Image& image, RngAddress draws, BatchBuffer& buffer, std::int64_t row) const;
+  void render(const PicturePart& image, const std::vector<ViewParameters>& parameters,
+              BatchBuffer& buffer, std::int64_t row) const;
+  void render_encoded(std::int64_t index, std::span<const std::uint8_t> bytes, RngAddress draws,
+                      LoaderClock::Lap& lap, BatchBuffer& buffer, std::int64_t row) const;
+  std::optional<Region> part_to_decode(const std::vector<ViewParameters>& parameters,
+                                       Size size) const;
   void replace(RngAddress draws, BatchBuffer& buffer, std::int64_t row) const;
 
   std::shared_ptr<const Dataset> dataset_;
   std::shared_ptr<const Augmenter> augmenter_;
   LoaderOptions options_;
-  std::unique_ptr<ImageCache> cache_;
+  CacheMode cache_mode_ = CacheMode::none;
+  std::unique_ptr<RecordCache> cache_;
+  /// Images that were decoded whole once: of these a part will do. Damage is looked for in the
+  /// whole of every image before, so that what is bad depends on no crop, and on no resume.
+  mutable std::vector<std::atomic<bool>> known_good_;
+  mutable LoaderClock clock_;
 };
 
 }  // namespace clr

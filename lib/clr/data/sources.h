@@ -2,13 +2,17 @@
 // What open_dataset() chooses from; each is one file beside.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "clr/data/dataset.h"
+#include "clr/data/tar_index.h"
 
 namespace clr {
 
@@ -40,15 +44,55 @@ class FileDataset final : public Dataset {
   std::vector<std::string> classes_;
 };
 
-/// Which of CIFAR's two sets.
-enum class CifarSplit { train, test };
+/// Which part of a published set.
+enum class Split { train, test, unlabeled };
+constexpr auto enum_names(Split) { return std::array{"train", "test", "unlabeled"}; }
 
 bool is_cifar_folder(const std::string& path);
-std::unique_ptr<Dataset> open_cifar_folder(const std::string& path, CifarSplit split,
+std::unique_ptr<Dataset> open_cifar_folder(const std::string& path, Split split,
                                            const DataConfig& config);
-std::unique_ptr<Dataset> open_cifar_tar(const std::string& path, CifarSplit split,
+std::unique_ptr<Dataset> open_cifar_tar(const std::string& path, Split split,
                                         const DataConfig& config);
 std::unique_ptr<Dataset> open_cifar_file(const std::string& path, const DataConfig& config);
+/// Whether a file of this name, without folders, makes a tar CIFAR's.
+bool is_cifar_member(const std::string& name);
+
+/// MNIST's format: bytes in an array of 3 dimensions, and labels, each file perhaps gzipped.
+bool is_idx_folder(const std::string& path);
+bool is_idx_file(const std::string& path);
+std::unique_ptr<Dataset> open_idx_folder(const std::string& path, Split split,
+                                         const DataConfig& config);
+std::unique_ptr<Dataset> open_idx_file(const std::string& path, const DataConfig& config);
+
+/// STL-10's binary files. The images stay on the disk.
+bool is_stl10_folder(const std::string& path);
+std::unique_ptr<Dataset> open_stl10_folder(const std::string& path, Split split,
+                                           const DataConfig& config);
+
+/// A pack of pack_writer.h.
+bool looks_like_pack(std::span<const std::uint8_t> first_bytes);
+std::unique_ptr<Dataset> open_pack(const std::string& path, const DataConfig& config);
+
+/// The paths that a pattern like `set-{000..099}.tar` stands for; nothing without braces.
+/// Throws:  Error{data} for a range that runs backwards or is too long.
+std::optional<std::vector<std::string>> expand_shards(const std::string& pattern);
+
+/// A tar whose images are read where they lie.
+struct Shard {
+  std::string name;  ///< for people
+  std::string path;  ///< what is read
+  std::vector<TarMember> members;
+  std::shared_ptr<const void> holder;  ///< keeps `path` there
+};
+
+/// Images in tars. Labels are WebDataset's, a `.cls` or
+/// `.json` ("label", "cls" or "class") of the image's name up to its first dot; without any, the
+/// folders below those that all names share are classes, where every image is in one.
+///
+/// Classes are numbered in byte order. Throws:  Error{data}: a tar without images, an image without
+/// a label where others have one, a damaged label.
+std::unique_ptr<Dataset> open_shards(std::vector<Shard> shards, const DataConfig& config);
+
 std::unique_ptr<Dataset> open_image_folder(const std::string& path, const DataConfig& config);
 std::unique_ptr<Dataset> open_list_file(const std::string& path, const DataConfig& config);
 

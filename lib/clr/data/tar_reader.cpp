@@ -74,12 +74,11 @@ std::string base_name(const Block& block) {
 }  // namespace
 
 bool looks_like_tar(std::span<const std::uint8_t> bytes) {
-  const ByteReader reader(bytes);
-  return reader.is(0, "\x1f\x8b") || reader.is(257, "ustar");
+  return ByteReader(bytes).is(257, "ustar");
 }
 
 NamedFiles read_tar(const std::string& path,
-                    const std::function<bool(const std::string& name)>& wanted) {
+                    const std::function<TarStep(const std::string& name)>& choose) {
   errno = 0;
   const GzipFile file(gzopen(path.c_str(), "rb"));
   if (!file) fail(path, std::string("cannot be read: ") + std::strerror(errno));
@@ -97,7 +96,9 @@ NamedFiles read_tar(const std::string& path,
     const std::uint64_t blocks = (*size + kBlock - 1) / kBlock;
     const auto type = static_cast<char>(block[156]);
     std::string name = base_name(block);
-    if ((type == '0' || type == '\0') && wanted(name)) {
+    const TarStep step = type == '0' || type == '\0' ? choose(name) : TarStep::skip;
+    if (step == TarStep::stop) return files;
+    if (step == TarStep::take) {
       if (*size > kMostBytes) fail(path, name + ": expected at most 1 GiB");
       content.resize(blocks * kBlock);
       read_exactly(file.get(), path, content.data(), content.size());

@@ -164,6 +164,9 @@ MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Da
   Estimator estimator(config, dataset->size(), static_cast<std::int64_t>(dataset->classes().size()),
                       device);
   MemoryEstimate estimate;
+  if (config.train.epochs > 1 || config.train.micro_batch > 0) {
+    estimate.cache = plan_cache(*dataset, config.data);
+  }
   estimate.parameters = trained(estimator.method());
   estimate.encoder_parameters = trained(estimator.method().encoder());
 
@@ -176,7 +179,8 @@ MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Da
     // Before the loss, whose memory would be in the resident set's peak as well.
     const double networks = resident_networks(estimator, images);
     estimate.peak_bytes = networks + optimizer_bytes + estimator.loss() +
-                          estimator.batch_bytes() * (kPrefetchedBatches + 1);
+                          estimator.batch_bytes() * (kPrefetchedBatches + 1) +
+                          estimate.cache.held_bytes();
     estimate.available_bytes = static_cast<double>(physical_memory());
   } else {
     estimate.peak_bytes = allocated_networks(estimator, images) + held_bytes(estimator.method()) +

@@ -12,6 +12,7 @@
 #include "clr/core/stop.h"
 #include "clr/data/bad_images.h"
 #include "clr/io/file.h"
+#include "clr/train/device_copies.h"
 #include "clr/train/gradient_cache.h"
 #include "clr/train/health_monitor.h"
 #include "clr/train/knn_monitor.h"
@@ -80,6 +81,7 @@ class Trainer::Loop {
       : config_(config),
         options_(options),
         dataset_(std::move(dataset)),
+        copies_(options.device),
         bad_(dataset_->size(), config.data.max_bad),
         steps_per_epoch_(steps_per_epoch(config, dataset_->size())),
         total_steps_(steps_per_epoch_ * config.train.epochs),
@@ -225,19 +227,13 @@ class Trainer::Loop {
         fmt::format("expected at least 2 readable images in a {}, got {}{}", where, images, hint));
   }
 
-  void to_device(Batch& batch) const {
-    for (auto& group : batch.groups) group = group.to(options_.device, /*non_blocking=*/true);
-    batch.labels = batch.labels.to(options_.device, /*non_blocking=*/true);
-    batch.indices = batch.indices.to(options_.device, /*non_blocking=*/true);
-  }
-
   bool bfloat16() const { return config_.train.precision == Precision::bfloat16; }
 
   Computed whole_batch(const StepContext& context) {
     Computed result;
     result.batch = next_batch(result.waited);
     require_two(result.batch.size(), "batch");
-    to_device(result.batch);
+    copies_.move(result.batch);
     {
       const BFloat16Autocast autocast(options_.device.type(), bfloat16());
       result.embeddings = method_->embed(result.batch);
@@ -266,7 +262,7 @@ class Trainer::Loop {
       }
       images += part.size();
       shown.push_back(part.indices);
-      to_device(part);
+      copies_.move(part);
       cache.embed(part);
     }
     require_two(images, "batch");
@@ -279,7 +275,7 @@ class Trainer::Loop {
             "expected the images of the first pass again, got others: one could be read only "
             "once; look at the disk");
       }
-      to_device(part);
+      copies_.move(part);
       cache.backward(part);
     }
     result.embeddings = cache.embeddings();
@@ -367,6 +363,17 @@ class Trainer::Loop {
     }
   }
 
+  /// Microseconds of a loader thread for each image since the last row.
+  void add_loader_times(Json& json) {
+    const LoaderTimes now = loader_->times();
+    const LoaderTimes since = now - loader_times_;
+    loader_times_ = now;
+    const double scale = 1e6 / static_cast<double>(std::max(since.images, std::int64_t{1}));
+    json["read_us"] = scale * since.read;
+    json["decode_us"] = scale * since.decode;
+    json["augment_us"] = scale * since.augment;
+  }
+
   Json row(const char* kind) const {
     return {{"kind", kind}, {"time", unix_time()}, {"step", state_.step}, {"epoch", state_.epoch}};
   }
@@ -390,6 +397,7 @@ class Trainer::Loop {
       diverged(fmt::format("the mean loss of epoch {} is not finite", state_.epoch));
     json["images_per_s"] = this_epoch_.images_per_s();
     json["data_wait"] = this_epoch_.data_wait();
+    add_loader_times(json);
     this_epoch_ = {};
     if (!bad_.images().empty()) json["bad_images"] = bad_.images().size();
     const bool last = state_.step == total_steps_;
@@ -457,6 +465,7 @@ class Trainer::Loop {
   TrainerOptions options_;
   std::chrono::steady_clock::time_point epoch_line_{};  ///< when the last one was shown
   std::shared_ptr<const Dataset> dataset_;
+  DeviceCopies copies_;
   BadImages bad_;
   std::int64_t steps_per_epoch_;
   std::int64_t total_steps_;
@@ -466,6 +475,7 @@ class Trainer::Loop {
   std::vector<torch::Tensor> parameters_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Loader> loader_;
+  LoaderTimes loader_times_;  ///< up to the last row of an epoch
   std::unique_ptr<KnnMonitor> knn_monitor_;
   std::unique_ptr<HealthMonitor> health_monitor_;
   std::unique_ptr<MetricsLog> metrics_;

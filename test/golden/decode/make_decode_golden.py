@@ -165,12 +165,22 @@ def others(rgb):
     image = Image.fromarray(rgb)
     good("plain.bmp", encoded(image, "BMP"))
     good("lossless.webp", encoded(image, "WEBP", lossless=True), rgb)
-    bad("animation.gif", encoded(image.quantize(16), "GIF"), "GIF: refused, the message says so")
+    colors = image.quantize(16)
+    good("animation.gif", encoded(colors, "GIF", save_all=True,
+                                  append_images=[colors.transpose(Image.FLIP_LEFT_RIGHT)]),
+         note="the first picture")
+    good("interlaced.gif", encoded(colors, "GIF", interlace=1))
+    good("transparent.gif", encoded(colors, "GIF", transparency=3), note="as a palette's: dropped")
+    bad("truncated.gif", encoded(colors, "GIF")[:-40], "the file ends early")
+    # AVIF and HEIF decoders may round differently: compared with a tolerance.
+    (HERE / "photo.avif").write_bytes(encoded(image, "AVIF", quality=100, subsampling="4:4:4"))
+    np.save(HERE / "photo.avif.npy", pillow_rgb((HERE / "photo.avif").read_bytes()))
+    (HERE / "truncated.avif").write_bytes((HERE / "photo.avif").read_bytes()[:-60])
 
 
 def main():
     for old in HERE.iterdir():
-        if old.suffix not in (".py", ".md"):
+        if old.suffix not in (".py", ".md") and ".heic" not in old.name:
             old.unlink()
     rgb = picture()
     jpegs(rgb)
