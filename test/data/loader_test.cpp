@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <map>
 #include <numeric>
 #include <set>
 #include <stdexcept>
@@ -17,6 +18,7 @@
 #include "clr/core/memory.h"
 #include "clr/data/bad_images.h"
 #include "clr/data/decode.h"
+#include "clr/data/epoch_order.h"
 #include "clr/data/pack_writer.h"
 #include "clr/data/record_cache.h"
 #include "clr/data/stream_plan.h"
@@ -686,6 +688,63 @@ CATCH_TEST_CASE("a corrupt file in the middle of a shard follows data.on_error",
   CATCH_CHECK(bad == 3);  // once an epoch
 }
 
+CATCH_TEST_CASE("an order by shards keeps to a window of them, and misses nothing", "[data]") {
+  const std::vector<std::int64_t> ends = {5, 6, 26, 26, 40, 47, 60};  // one shard has none
+  const auto shard_of = [&](std::int64_t index) {
+    return std::upper_bound(ends.begin(), ends.end(), index) - ends.begin();
+  };
+  std::set<std::vector<std::int64_t>> orders;
+  for (const std::int64_t window : {1, 2, 3, 7}) {
+    for (std::uint32_t epoch = 0; epoch < 4; ++epoch) {
+      const EpochOrder order(9, epoch, ends, window);
+      std::vector<std::int64_t> all;
+      for (std::int64_t i = 0; i < 60; ++i) all.push_back(order.at(i));
+      orders.insert(all);
+      // At most `window` shards are open at a time.
+      std::map<std::ptrdiff_t, std::pair<std::size_t, std::size_t>> spans;
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        auto& span = spans.try_emplace(shard_of(all[i]), i, i).first->second;
+        span.second = i;
+      }
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        std::int64_t open = 0;
+        for (const auto& [shard, span] : spans) open += span.first <= i && i <= span.second ? 1 : 0;
+        CATCH_REQUIRE(open <= window);
+      }
+      std::sort(all.begin(), all.end());
+      for (std::int64_t i = 0; i < 60; ++i) CATCH_REQUIRE(all[static_cast<std::size_t>(i)] == i);
+    }
+  }
+  CATCH_CHECK(orders.size() == 16);
+}
+
+CATCH_TEST_CASE("data.shuffle_shards is the same on any thread and after a resume", "[data]") {
+  const test::TempFolder folder;
+  for (int shard = 0; shard < 6; ++shard) {
+    const std::string name = std::to_string(shard);
+    for (int i = 0; i < 7; ++i) {
+      folder.write("set" + name + "/" + std::to_string(i) + ".jpg",
+                   test::numbered_jpeg(10 * shard + i, 30, 24));
+    }
+    const std::string command = "tar cf '" + folder / "s-" + name + ".tar' -C '" + folder / "set" +
+                                name + "' --sort=name .";
+    CATCH_REQUIRE(std::system(command.c_str()) == 0);
+  }
+  const std::shared_ptr<const Dataset> shards = open_dataset(folder / "s-{0..5}.tar", {});
+  CATCH_REQUIRE(shards->shard_ends() == std::vector<std::int64_t>{7, 14, 21, 28, 35, 42});
+  LoaderOptions options = make_options(1);
+  const auto whole = stream(shards, options);
+  options.data.shuffle_shards = 2;
+  const auto windowed = stream(shards, options);
+  CATCH_CHECK_FALSE(same(windowed, whole));
+  options.threads = 5;
+  CATCH_CHECK(same(stream(shards, options), windowed));
+  const auto rest = stream(shards, options, 1, 2);
+  CATCH_CHECK(same(rest, {windowed.begin() + 8, windowed.end()}));
+  options.data.shuffle_shards = 6;  // all of them: the order without it
+  CATCH_CHECK(same(stream(shards, options), whole));
+}
+
 CATCH_TEST_CASE("the cache keeps within its budget", "[data]") {
   RecordCache cache(3, 3 * 20 * 16 + 10);
   cache.store(1, test::numbered_image(1));
@@ -708,7 +767,7 @@ CATCH_TEST_CASE("the cache keeps within its budget", "[data]") {
     DataConfig config;
     config.cache = mode;
     config.cache_memory = share;
-    return plan_cache(dataset, config);
+    return plan_cache(dataset, config, 2);
   };
   const auto memory = static_cast<double>(physical_memory());
   const CachePlan decoded = plan(CacheMode::automatic, 0.25);
@@ -717,6 +776,7 @@ CATCH_TEST_CASE("the cache keeps within its budget", "[data]") {
   CATCH_CHECK(decoded.expected_bytes == 3 * (16 * 12 + 17 * 13 + 18 * 14 + 19 * 15));
   CATCH_CHECK(decoded.held_bytes() == decoded.expected_bytes);
   CATCH_CHECK(plan(CacheMode::none, 0.25).mode == CacheMode::none);
+  CATCH_CHECK(plan_cache(dataset, {}, 1).mode == CacheMode::none);  // auto, and one pass
 
   // Between the two sizes encoded images fit; below both, nothing does.
   const CachePlan encoded = plan(CacheMode::encoded, 0.25);

@@ -3,14 +3,20 @@
 #include "clr/data/pack_writer.h"
 
 #include <algorithm>
-#include <cstdlib>
+#include <cstddef>
+#include <cstring>
+#include <functional>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "clr/data/decode_record.h"
 #include "clr/data/loader.h"
+#include "clr/data/pack_format.h"
 #include "data/files.h"
 #include "support/catch.h"
 
@@ -147,6 +153,47 @@ CATCH_TEST_CASE("a damaged pack is told from a whole one", "[data]") {
     folder.write("b.clrpack", Bytes(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(length)));
     CATCH_CHECK(contains(error_of([&] { open_dataset(folder / "b.clrpack", {}); }), "cut off"));
   }
+}
+
+/// A pack whose checksums are right and whose index says what `change` makes of it.
+Bytes forged(const Bytes& bytes, const std::function<void(PackFooter&, PackEntry&)>& change) {
+  Bytes result = bytes;
+  PackFooter footer;
+  std::uint8_t* const end = result.data() + result.size() - sizeof footer;
+  std::memcpy(&footer, end, sizeof footer);
+  PackEntry first;
+  std::uint8_t* const index = result.data() + footer.entries_offset;
+  std::memcpy(&first, index, sizeof first);
+  change(footer, first);
+  std::memcpy(index, &first, sizeof first);
+  footer.index_checksum = XXH3_64bits(index, static_cast<std::size_t>(end - index));
+  footer.footer_checksum = XXH3_64bits(&footer, offsetof(PackFooter, footer_checksum));
+  std::memcpy(end, &footer, sizeof footer);
+  return result;
+}
+
+CATCH_TEST_CASE("a pack with checksums that fit and an index that does not is refused", "[data]") {
+  const TempFolder folder;
+  make_images(folder);
+  const auto whole = packed(folder, options_of(PackFormat::raw, 0));
+  const Bytes bytes = test::read_all(folder / "a.clrpack");
+  const auto opening = [&](const std::function<void(PackFooter&, PackEntry&)>& change) {
+    folder.write("b.clrpack", forged(bytes, change));
+    return error_of([&] { open_dataset(folder / "b.clrpack", {}); });
+  };
+  CATCH_CHECK_FALSE(opening([](PackFooter&, PackEntry&) {}));
+  CATCH_CHECK(opening([](PackFooter&, PackEntry& e) { e.raw_height = 0, e.bytes = 0; }));
+  CATCH_CHECK(opening([](PackFooter&, PackEntry& e) {
+    e.raw_width = 4294901763U, e.raw_height = 1431677610U, e.bytes = 327674;
+  }));
+  CATCH_CHECK(opening([](PackFooter&, PackEntry& e) { e.raw_width += 1; }));
+  CATCH_CHECK(opening([](PackFooter&, PackEntry& e) { e.offset = ~std::uint64_t{0} - 3; }));
+  CATCH_CHECK(opening([](PackFooter&, PackEntry& e) { e.label = 2; }));
+  CATCH_CHECK(opening([](PackFooter&, PackEntry& e) { e.label = -1; }));
+  CATCH_CHECK(opening([](PackFooter&, PackEntry& e) { e.name_end = 1'000'000; }));
+  CATCH_CHECK(opening([](PackFooter& f, PackEntry&) { f.images = std::uint64_t{1} << 61; }));
+  CATCH_CHECK(opening([](PackFooter& f, PackEntry&) { f.json_offset = f.names_offset - 1; }));
+  CATCH_CHECK(opening([](PackFooter& f, PackEntry&) { f.json_offset = f.footer_offset; }));
 }
 
 CATCH_TEST_CASE("images that cannot be read are left out of a pack, or end it", "[data]") {

@@ -98,6 +98,10 @@ CATCH_TEST_CASE("damaged idx files are refused", "[data]") {
   CATCH_CHECK(contains(opening(idx(0xd03, {3, 2, 4}, counted(24)), labels), "idx file of images"));
   CATCH_CHECK(contains(opening(idx(0x803, {0xffffffff, 0xffffffff, 4}, {}), labels), "4 GiB"));
   CATCH_CHECK(contains(opening(idx(0x803, {3, 0, 4}, {}), labels), "sizes of 1 or more"));
+  CATCH_CHECK(contains(opening(idx(0x803, {1, 1, 3'000'000'000}, {}), labels), "data.max_pixels"));
+  Bytes more = kDigits;
+  more.push_back(0);
+  CATCH_CHECK(contains(opening(more, labels), "got more"));
   CATCH_CHECK(contains(opening(kDigits, idx(0x801, {2}, {1, 0})), "expected 3 labels"));
   CATCH_CHECK(contains(opening(kDigits, kDigits), "idx file of labels"));
 }

@@ -48,7 +48,8 @@ enum class OpId : std::uint32_t {
   shape = 13,
   shape_background = 14,
   step_order = 15,
-  // 16 to 62 are free; an operation without draws needs none.
+  shard_order = 16,
+  // 17 to 62 are free; an operation without draws needs none.
   none = 63,
 };
 

@@ -34,6 +34,7 @@ struct DataConfig {
   LabelMode labels = LabelMode::automatic;
   ExifMode exif = ExifMode::ignore;
   std::int64_t max_pixels = 178'000'000;
+  std::int64_t shuffle_shards = 0;
 
   static void fields(auto&& f) {
     f("on_error", &DataConfig::on_error,
@@ -53,6 +54,9 @@ struct DataConfig {
     f("exif", &DataConfig::exif, "EXIF orientation: ignored, as torchvision does, or applied");
     f("max_pixels", &DataConfig::max_pixels, In{1, 1e10},
       "refuse larger images before decoding them");
+    f("shuffle_shards", &DataConfig::shuffle_shards, In{0, 1'000'000},
+      "an epoch takes this many shards at a time, in drawn order, and shuffles their images together, "
+      "for disks that are slow at finding; 0: all at once");
   }
 };
 
@@ -78,6 +82,9 @@ class Dataset {
   /// Where the image can be found, for messages: its full path.
   virtual std::string location(std::int64_t index) const { return name(index); }
 
+  /// Where the images of each shard end: files that hold many. One, at size(), without any.
+  virtual std::vector<std::int64_t> shard_ends() const { return {size()}; }
+
   /// Class names, by class number; empty for unlabelled data.
   virtual const std::vector<std::string>& classes() const = 0;
 
@@ -96,7 +103,7 @@ class Dataset {
 /// - a CIFAR-10 or CIFAR-100 binary folder, or the .tar or .tar.gz of one: the training images
 ///   (`PATH#test`: the test images), with CIFAR-100's fine labels; or one .bin file, that file
 ///   alone;
-/// - a folder of MNIST's idx files (or Fashion-MNIST's, EMNIST's, ...; .gz too), as CIFAR's; or one
+/// - a folder of MNIST's idx files (or Fashion-MNIST's, KMNIST's; .gz too), as CIFAR's; or one
 ///   file of images, with the labels beside it;
 /// - an STL-10 binary folder: `PATH#train`, `PATH#test`, or `PATH#unlabeled`;
 /// - a .tar or .tar.gz of images, or several by a pattern like `set-{000..099}.tar` (WebDataset):

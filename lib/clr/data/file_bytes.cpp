@@ -24,9 +24,9 @@ constexpr std::size_t kMostBytes = 2'000'000'000;
 class Descriptor {
  public:
   // Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
-  explicit Descriptor(const std::string& path)
+  Descriptor(const std::string& path, const std::string& shown)
       : number_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
-    if (number_ < 0) cannot_read(path, std::strerror(errno));
+    if (number_ < 0) cannot_read(shown, std::strerror(errno));
   }
   ~Descriptor() { ::close(number_); }
   Descriptor(const Descriptor&) = delete;
@@ -41,7 +41,7 @@ class Descriptor {
 }  // namespace
 
 std::vector<std::uint8_t> read_first_bytes(const std::string& path, std::size_t count) {
-  const Descriptor file(path);
+  const Descriptor file(path, path);
   struct stat status {};
   if (::fstat(file.number(), &status) != 0) cannot_read(path, std::strerror(errno));
   if (!S_ISREG(status.st_mode)) cannot_read(path, "it is no regular file");
@@ -65,16 +65,16 @@ std::vector<std::uint8_t> read_bytes(const std::string& path) {
 }
 
 std::vector<std::uint8_t> read_range(const std::string& path, std::uint64_t offset,
-                                     std::size_t count) {
-  const Descriptor file(path);
+                                     std::size_t count, const std::string& shown) {
+  const Descriptor file(path, shown);
   std::vector<std::uint8_t> bytes(count);
   std::size_t done = 0;
   while (done < count) {
     const ssize_t got = ::pread(file.number(), bytes.data() + done, count - done,
                                 static_cast<off_t>(offset + done));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) cannot_read(path, std::strerror(errno));
-    if (got == 0) cannot_read(path, "it has become shorter than it was");
+    if (got < 0) cannot_read(shown, std::strerror(errno));
+    if (got == 0) cannot_read(shown, "it has become shorter than it was");
     done += static_cast<std::size_t>(got);
   }
   return bytes;

@@ -16,10 +16,10 @@ std::vector<std::uint8_t> read_bytes(const std::string& path);
 /// The first `count` bytes of a regular file, fewer where it is shorter. Throws as read_bytes().
 std::vector<std::uint8_t> read_first_bytes(const std::string& path, std::size_t count);
 
-/// `count` bytes from `offset` on.
+/// `count` bytes from `offset` on; `shown` is what messages call the file.
 ///
-/// Throws:  Error{data} naming the file: not readable, or it ends before.
+/// Throws:  Error{data} naming it: not readable, or it ends before.
 std::vector<std::uint8_t> read_range(const std::string& path, std::uint64_t offset,
-                                     std::size_t count);
+                                     std::size_t count, const std::string& shown);
 
 }  // namespace clr

@@ -51,10 +51,12 @@ class GzipReader {
   gzFile file_ = nullptr;
 };
 
-[[noreturn]] void cannot_inflate(const std::string& path, const std::string& folder) {
+[[noreturn]] void cannot_inflate(const std::string& path, const std::string& folder, int error) {
+  const bool many = error == EMFILE || error == ENFILE;
   throw Error(ErrorKind::output,
-              path + ": cannot be inflated into " + folder + ": " + std::strerror(errno) +
-                  "; set TMPDIR to a folder with room, or gunzip it");
+              path + ": cannot be inflated into " + folder + ": " + std::strerror(error) +
+                  (many ? "; raise `ulimit -n` above the number of shards, or gunzip them"
+                        : "; set TMPDIR to a folder with room, or gunzip it"));
 }
 
 }  // namespace
@@ -79,11 +81,12 @@ std::vector<std::uint8_t> inflate_first(const std::string& path, std::size_t mos
 
 InflatedFile::InflatedFile(const std::string& path) {
   GzipReader reader(path);
-  std::error_code ignored;
-  const std::string folder = std::filesystem::temp_directory_path(ignored).string();
+  std::error_code error;
+  const std::string folder = std::filesystem::temp_directory_path(error).string();
+  if (error) cannot_inflate(path, "TMPDIR", error.value());
   std::string name = folder + "/clr-inflated-XXXXXX";
   descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
-  if (descriptor_ < 0) cannot_inflate(path, folder);
+  if (descriptor_ < 0) cannot_inflate(path, folder, errno);
   ::unlink(name.c_str());
   std::vector<std::uint8_t> piece(kPiece);
   try {
@@ -91,7 +94,7 @@ InflatedFile::InflatedFile(const std::string& path) {
       for (std::size_t done = 0; done < got;) {
         const ssize_t count = ::write(descriptor_, piece.data() + done, got - done);
         if (count < 0 && errno == EINTR) continue;
-        if (count < 0) cannot_inflate(path, folder);
+        if (count < 0) cannot_inflate(path, folder, errno);
         done += static_cast<std::size_t>(count);
       }
     }

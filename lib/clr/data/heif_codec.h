@@ -15,7 +15,7 @@ namespace clr {
 Size heif_size(std::span<const std::uint8_t> bytes);
 
 /// The primary image of an AVIF or HEIF file whose header has been checked, in 8 bits, alpha
-/// dropped.
+/// dropped. libheif itself refuses pictures above 32,768 pixels a side, whatever the header says.
 ///
 /// Throws:  Error{data} without a file name: damaged pixels, or a codec that libheif lacks.
 Image decode_heif(std::span<const std::uint8_t> bytes);

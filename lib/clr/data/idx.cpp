@@ -22,6 +22,7 @@ namespace clr {
 namespace {
 
 constexpr std::size_t kMostBytes = std::size_t{1} << 32;
+constexpr std::uint32_t kMostSide = 65'500;
 constexpr std::uint32_t kByteImages = 0x00000803;  ///< unsigned bytes, three dimensions
 constexpr std::uint32_t kByteLabels = 0x00000801;
 
@@ -30,9 +31,10 @@ constexpr std::uint32_t kByteLabels = 0x00000801;
 constexpr std::array<const char*, 2> kTrainStarts = {"train", nullptr};
 constexpr std::array<const char*, 2> kTestStarts = {"t10k", "test"};
 
-std::vector<std::uint8_t> read_whole(const std::string& path) {
-  if (looks_like_gzip(read_first_bytes(path, 2))) return inflate_first(path, kMostBytes);
-  return read_bytes(path);
+/// The first `most` bytes of a file, inflated where it is compressed.
+std::vector<std::uint8_t> read_first(const std::string& path, std::size_t most) {
+  if (looks_like_gzip(read_first_bytes(path, 2))) return inflate_first(path, most);
+  return read_first_bytes(path, most);
 }
 
 [[noreturn]] void fail(const std::string& path, const std::string& what) {
@@ -46,29 +48,51 @@ struct IdxFile {
   std::size_t start = 0;
 };
 
-IdxFile read_idx(const std::string& path, std::uint32_t kind) {
-  IdxFile file{read_whole(path), {}, 0};
-  const ByteReader reader(file.bytes, true);
+/// The sizes that a header of this kind gives; the content is not read.
+std::vector<std::uint32_t> read_sizes(const std::string& path, std::uint32_t kind,
+                                      std::int64_t max_pixels) {
+  const std::size_t dimensions = kind & 0xffU;
+  const auto bytes = read_first(path, 4 + 4 * dimensions);
+  const ByteReader reader(bytes, true);
   const auto magic = reader.u32(0);
   if (!magic || *magic != kind) {
     fail(path, fmt::format("expected an idx file of {} (begins with {:#010x}), got another",
                            kind == kByteImages ? "images" : "labels", kind));
   }
-  const std::size_t dimensions = kind & 0xffU;
-  std::uint64_t expected = 1;
+  std::vector<std::uint32_t> sizes;
+  std::uint64_t all = 1;
   for (std::size_t i = 0; i < dimensions; ++i) {
     const auto size = reader.u32(4 + 4 * i);
     if (!size) fail(path, "expected a whole header, got a cut-off one");
-    if (*size == 0 || expected > kMostBytes / *size) {
+    if (*size == 0 || all > kMostBytes / *size) {
       fail(path, fmt::format("expected sizes of 1 or more and 4 GiB or less in all, got {}", *size));
     }
-    file.sizes.push_back(*size);
-    expected *= *size;
+    sizes.push_back(*size);
+    all *= *size;
   }
-  file.start = 4 + 4 * dimensions;
+  if (dimensions == 3 && (sizes[1] > kMostSide || sizes[2] > kMostSide ||
+                          static_cast<std::int64_t>(sizes[1]) * sizes[2] > max_pixels)) {
+    fail(path, fmt::format("expected images of at most {} pixels, {} a side, got {} x {}; see "
+                           "data.max_pixels",
+                           max_pixels, kMostSide, sizes[2], sizes[1]));
+  }
+  return sizes;
+}
+
+IdxFile read_idx(const std::string& path, std::uint32_t kind, std::int64_t max_pixels) {
+  IdxFile file;
+  file.sizes = read_sizes(path, kind, max_pixels);
+  std::uint64_t expected = 1;
+  for (const std::uint32_t size : file.sizes) expected *= size;
+  file.start = 4 + 4 * file.sizes.size();
+  // One byte more than there should be, to see whether there is.
+  file.bytes = read_first(path, file.start + expected + 1);
   if (file.bytes.size() - file.start != expected) {
     fail(path, fmt::format("expected {} bytes behind its header, got {}; the file may be cut off",
-                           expected, file.bytes.size() - file.start));
+                           expected,
+                           file.bytes.size() - file.start > expected
+                               ? std::string("more")
+                               : std::to_string(file.bytes.size() - file.start)));
   }
   return file;
 }
@@ -125,11 +149,11 @@ class IdxDataset final : public Dataset {
 std::unique_ptr<Dataset> make_idx(const std::string& images_path,
                                   const std::optional<std::string>& labels_path,
                                   const DataConfig& config) {
-  IdxFile images = read_idx(images_path, kByteImages);
+  IdxFile images = read_idx(images_path, kByteImages, config.max_pixels);
   std::optional<IdxFile> labels;
   std::vector<std::string> classes;
   if (labels_path && config.labels != LabelMode::none) {
-    labels = read_idx(*labels_path, kByteLabels);
+    labels = read_idx(*labels_path, kByteLabels, config.max_pixels);
     if (labels->sizes[0] != images.sizes[0]) {
       fail(*labels_path,
            fmt::format("expected {} labels, one an image, got {}", images.sizes[0], labels->sizes[0]));
@@ -175,9 +199,7 @@ bool is_idx_folder(const std::string& path) {
 }
 
 bool is_idx_file(const std::string& path) {
-  auto first = read_first_bytes(path, 4);
-  if (looks_like_gzip(first)) first = inflate_first(path, 4);
-  return ByteReader(first, true).u32(0) == kByteImages;
+  return ByteReader(read_first(path, 4), true).u32(0) == kByteImages;
 }
 
 std::unique_ptr<Dataset> open_idx_folder(const std::string& path, Split split,

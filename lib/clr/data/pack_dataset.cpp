@@ -2,7 +2,6 @@
 // Reads what pack_writer.cpp writes.
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,64 +30,72 @@ namespace {
   throw Error(ErrorKind::data, path + ": " + what);
 }
 
-/// A file mapped into memory: its pages are shared by all processes that read it, and given back
-/// when memory is short.
-class MappedFile {
+/// Read where it is asked for, not mapped: a disk that fails is an error then, not a signal.
+class RandomFile {
  public:
-  explicit MappedFile(const std::string& path) {
-    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) fail(path, std::string("cannot be read: ") + std::strerror(errno));
+  explicit RandomFile(const std::string& path)
+      : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
     struct stat status {};
-    const bool known = ::fstat(descriptor, &status) == 0;
-    if (known && status.st_size > 0) {
-      size_ = static_cast<std::size_t>(status.st_size);
-      void* const mapped = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, descriptor, 0);
-      if (mapped != MAP_FAILED) data_ = static_cast<const std::uint8_t*>(mapped);
+    if (descriptor_ < 0) cannot_read(std::strerror(errno));
+    if (::fstat(descriptor_, &status) != 0) {
+      const int error = errno;
+      ::close(descriptor_);
+      cannot_read(std::strerror(error));
     }
-    const int error = errno;
-    ::close(descriptor);
-    if (data_ == nullptr) fail(path, std::string("cannot be read: ") + std::strerror(error));
+    size_ = static_cast<std::uint64_t>(status.st_size);
   }
-  ~MappedFile() { ::munmap(const_cast<std::uint8_t*>(data_), size_); }
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
+  ~RandomFile() { ::close(descriptor_); }
+  RandomFile(const RandomFile&) = delete;
+  RandomFile& operator=(const RandomFile&) = delete;
 
-  const std::uint8_t* data() const { return data_; }
-  std::size_t size() const { return size_; }
+  std::uint64_t size() const { return size_; }
+
+  void read(std::uint64_t offset, void* to, std::size_t count) const {
+    for (std::size_t done = 0; done < count;) {
+      const ssize_t got = ::pread(descriptor_, static_cast<char*>(to) + done, count - done,
+                                  static_cast<off_t>(offset + done));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) cannot_read(std::strerror(errno));
+      if (got == 0) cannot_read("it has become shorter than it was");
+      done += static_cast<std::size_t>(got);
+    }
+  }
 
  private:
-  const std::uint8_t* data_ = nullptr;
-  std::size_t size_ = 0;
+  [[noreturn]] void cannot_read(const std::string& reason) const {
+    fail(path_, "cannot be read: " + reason);
+  }
+
+  const std::string& path_;
+  int descriptor_;
+  std::uint64_t size_ = 0;
 };
 
 class PackDataset final : public Dataset {
  public:
-  PackDataset(const std::string& path, bool labels) : path_(path), file_(path) {
+  PackDataset(const std::string& path, bool labels) : path_(path), file_(path_) {
     const PackFooter footer = read_footer();
-    const std::uint8_t* const index = file_.data() + footer.entries_offset;
-    images_ = static_cast<std::int64_t>(footer.images);
-    // Copied out: a record may have any length, so the index lies anywhere.
+    const std::string index = read_index(footer);
     entries_.resize(footer.images);
-    std::memcpy(entries_.data(), index, footer.images * sizeof(PackEntry));
-    names_ = {reinterpret_cast<const char*>(file_.data()) + footer.names_offset,
-              static_cast<std::size_t>(footer.json_offset - footer.names_offset)};
-    const std::string_view text(reinterpret_cast<const char*>(file_.data()) + footer.json_offset,
-                                static_cast<std::size_t>(footer.footer_offset - footer.json_offset));
-    read_classes(text);
+    std::memcpy(entries_.data(), index.data(), footer.images * sizeof(PackEntry));
+    const std::size_t names = footer.names_offset - footer.entries_offset;
+    const std::size_t json = footer.json_offset - footer.entries_offset;
+    names_ = index.substr(names, json - names);
+    read_classes(std::string_view(index).substr(json));
     check_entries(footer.entries_offset);
     if (!labels) classes_.clear();
   }
 
-  std::int64_t size() const override { return images_; }
+  std::int64_t size() const override { return static_cast<std::int64_t>(entries_.size()); }
 
   Record get(std::int64_t index) const override {
     const PackEntry& entry = at(index);
-    const std::uint8_t* const bytes = file_.data() + entry.offset;
-    if (XXH3_64bits(bytes, entry.bytes) != entry.checksum) {
+    std::vector<std::uint8_t> record(entry.bytes);
+    file_.read(entry.offset, record.data(), record.size());
+    if (XXH3_64bits(record.data(), record.size()) != entry.checksum) {
       fail(location(index), "expected the bytes that were packed, got others (checksum); the pack "
                             "is damaged");
     }
-    std::vector<std::uint8_t> record(bytes, bytes + entry.bytes);
     if (entry.raw_width == 0) return record;
     Image image;
     image.width = static_cast<int>(entry.raw_width);
@@ -102,7 +109,7 @@ class PackDataset final : public Dataset {
   }
   std::string name(std::int64_t index) const override {
     const std::uint64_t begin = index == 0 ? 0 : at(index - 1).name_end;
-    return std::string(names_.substr(begin, at(index).name_end - begin));
+    return names_.substr(begin, at(index).name_end - begin);
   }
   std::string location(std::int64_t index) const override { return path_ + ": " + name(index); }
   const std::vector<std::string>& classes() const override { return classes_; }
@@ -124,40 +131,60 @@ class PackDataset final : public Dataset {
 
   PackFooter read_footer() const {
     PackFooter footer;
-    const std::size_t least = kPackMagic.size() + sizeof footer;
-    if (file_.size() >= least) {
-      std::memcpy(&footer, file_.data() + file_.size() - sizeof footer, sizeof footer);
-    }
-    if (file_.size() < least || footer.magic != kPackMagic) {
+    const std::uint64_t size = file_.size();
+    const bool long_enough = size >= kPackMagic.size() + sizeof footer;
+    if (long_enough) file_.read(size - sizeof footer, &footer, sizeof footer);
+    if (!long_enough || footer.magic != kPackMagic) {
       fail(path_, "expected a whole pack, got one without its end; was it cut off? Pack it again");
     }
+    const std::uint64_t entries = footer.names_offset - footer.entries_offset;
     if (XXH3_64bits(&footer, offsetof(PackFooter, footer_checksum)) != footer.footer_checksum ||
-        footer.footer_offset != file_.size() - sizeof footer ||
+        footer.footer_offset != size - sizeof footer ||
         footer.entries_offset > footer.names_offset || footer.names_offset > footer.json_offset ||
-        footer.json_offset > footer.footer_offset ||
-        footer.names_offset - footer.entries_offset != footer.images * sizeof(PackEntry) ||
-        XXH3_64bits(file_.data() + footer.entries_offset,
-                    footer.footer_offset - footer.entries_offset) != footer.index_checksum) {
-      fail(path_, "expected the index that was packed, got another (checksum); the pack is damaged");
+        footer.json_offset > footer.footer_offset || entries % sizeof(PackEntry) != 0 ||
+        entries / sizeof(PackEntry) != footer.images) {
+      bad_index();
     }
     return footer;
   }
 
+  /// Entries, names and JSON.
+  std::string read_index(const PackFooter& footer) const {
+    std::string index(footer.footer_offset - footer.entries_offset, '\0');
+    file_.read(footer.entries_offset, index.data(), index.size());
+    if (XXH3_64bits(index.data(), index.size()) != footer.index_checksum) bad_index();
+    return index;
+  }
+
+  [[noreturn]] void bad_index() const {
+    fail(path_, "expected the index that was packed, got another (checksum); the pack is damaged");
+  }
+
   void read_classes(std::string_view text) {
     const Json json = Json::parse(text, nullptr, false);
-    if (!json.is_object() || !json.contains("classes")) fail(path_, "expected classes in its index");
-    classes_ = json.at("classes").get<std::vector<std::string>>();
+    const bool listed = json.is_object() && json.contains("classes") && json["classes"].is_array();
+    if (!listed) fail(path_, "expected classes in its index, got none");
+    for (const Json& one : json["classes"]) {
+      if (!one.is_string()) fail(path_, "expected names of classes in its index, got others");
+      classes_.push_back(one.get<std::string>());
+    }
   }
 
   /// After the checksum: what a faulty writer may have made, no more.
   void check_entries(std::uint64_t records_end) const {
+    constexpr std::uint32_t kMostSide = 65'500;
     std::uint64_t name_end = 0;
     for (const PackEntry& entry : entries_) {
       const bool inside = entry.offset <= records_end && entry.bytes <= records_end - entry.offset;
-      const bool sized = entry.raw_width == 0 || std::uint64_t{3} * entry.raw_width *
-                                                         entry.raw_height == entry.bytes;
-      const bool labelled =
-          entry.label >= -1 && entry.label < static_cast<std::int64_t>(classes_.size());
+      const bool raw = entry.raw_width != 0 || entry.raw_height != 0;
+      const bool sized = !raw || (entry.raw_width >= 1 && entry.raw_width <= kMostSide &&
+                                  entry.raw_height >= 1 && entry.raw_height <= kMostSide &&
+                                  std::uint64_t{3} * entry.raw_width * entry.raw_height ==
+                                      entry.bytes);
+      const bool labelled = classes_.empty()
+                                ? entry.label == -1
+                                : entry.label >= 0 &&
+                                      entry.label < static_cast<std::int64_t>(classes_.size());
       if (!inside || !sized || !labelled || entry.name_end < name_end ||
           entry.name_end > names_.size()) {
         fail(path_, "expected entries that fit its records, got others; the pack is damaged");
@@ -167,10 +194,9 @@ class PackDataset final : public Dataset {
   }
 
   std::string path_;
-  MappedFile file_;
-  std::int64_t images_ = 0;
+  RandomFile file_;
   std::vector<PackEntry> entries_;
-  std::string_view names_;
+  std::string names_;
   std::vector<std::string> classes_;
 };
 

@@ -28,7 +28,7 @@ namespace clr {
 namespace {
 
 /// Images that a thread has on hand before all are written in their order.
-constexpr std::int64_t kImagesPerThread = 16;
+constexpr std::int64_t kImagesPerThread = 4;
 
 /// An image as the pack will have it.
 struct Packed {
@@ -38,6 +38,15 @@ struct Packed {
   bool unchanged = false;
   std::string unreadable;  ///< why, if it is to be left out
 };
+
+bool is_utf8(const std::string& text) {
+  try {
+    static_cast<void>(Json(text).dump());
+    return true;
+  } catch (const Json::exception&) {
+    return false;
+  }
+}
 
 Size reduced_size(Size size, std::int64_t side) {
   const std::int64_t shorter = std::min(size.width, size.height);
@@ -108,6 +117,16 @@ Packed pack_image(Record record, const DataConfig& config, const PackOptions& op
   return packed;
 }
 
+/// Before anything is written: JSON cannot hold them.
+void check_classes(const Dataset& dataset) {
+  for (const std::string& name : dataset.classes()) {
+    if (is_utf8(name)) continue;
+    throw Error(ErrorKind::data,
+                fmt::format("class {}: expected a name in UTF-8 for a pack, got other bytes; rename it",
+                            Json(name).dump(-1, ' ', false, Json::error_handler_t::replace)));
+  }
+}
+
 class PackWriter {
  public:
   explicit PackWriter(const std::filesystem::path& out) : file_(out) {
@@ -170,6 +189,7 @@ PackSummary write_pack(const Dataset& dataset, const DataConfig& config,
     throw Error(ErrorKind::config,
                 "/data/on_error: expected fail or skip for a pack, got replace");
   }
+  check_classes(dataset);
   PackWriter writer(out);
   PackSummary summary;
   BadImages bad(dataset.size(), config.max_bad);
@@ -207,7 +227,8 @@ PackSummary write_pack(const Dataset& dataset, const DataConfig& config,
     if (watch) watch(first + count);
   }
   if (summary.images == 0) {
-    throw Error(ErrorKind::data, "expected an image that can be read, got none");
+    throw Error(ErrorKind::data,
+                out.string() + ": expected an image that can be read, got none; nothing was written");
   }
   summary.bytes = writer.finish({{"classes", dataset.classes()},
                                  {"format", to_string(options.format)},

@@ -36,7 +36,7 @@ struct PackSummary {
 /// Images are reduced as `resize` does it (triangle filter, antialiased), data.exif is carried out,
 /// and 8-bit values are rounded to nearest. The file appears whole or not at all.
 /// `watch` is told how many images are done.
-/// Memory:  the index (40 bytes and the name an image), and some images a thread.
+/// Memory:  the index (40 bytes and the name an image), and four images a thread.
 /// Throws:  Error{data} for an image that cannot be read, unless data.on_error = skip, and when
 ///          more than data.max_bad are left out; Error{config} for data.on_error = replace;
 ///          Error{output} naming what cannot be written; Error{stopped} after stop_requested().

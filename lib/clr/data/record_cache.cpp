@@ -50,9 +50,10 @@ double CachePlan::held_bytes() const {
   return mode == CacheMode::none ? 0.0 : std::min(expected_bytes, static_cast<double>(most_bytes));
 }
 
-CachePlan plan_cache(const Dataset& dataset, const DataConfig& config) {
+CachePlan plan_cache(const Dataset& dataset, const DataConfig& config, std::int64_t passes) {
   constexpr std::int64_t kSample = 64;
   if (config.cache == CacheMode::none || dataset.size() == 0) return {};
+  if (config.cache == CacheMode::automatic && passes <= 1) return {};
   const DecodeRequest request = decode_request(config);
   const std::int64_t count = std::min(kSample, dataset.size());
   double pixels = 0;

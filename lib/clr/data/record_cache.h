@@ -45,9 +45,9 @@ struct CachePlan {
   double held_bytes() const;
 };
 
-/// Reads a sample of the set. auto is the first of decoded and encoded whose records all fit, else
+/// Reads a sample of the set, for a loader that brings each image `passes` times. auto is the first of decoded and encoded whose records all fit, else
 /// none; a mode that is asked for by name keeps what fits. Sets whose records are pixels already
-/// need no cache: none.
-CachePlan plan_cache(const Dataset& dataset, const DataConfig& config);
+/// need no cache, nor does auto for one pass: none.
+CachePlan plan_cache(const Dataset& dataset, const DataConfig& config, std::int64_t passes);
 
 }  // namespace clr

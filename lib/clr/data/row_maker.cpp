@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <variant>
@@ -29,9 +30,12 @@ RowMaker::RowMaker(std::shared_ptr<const Dataset> dataset,
       augmenter_(std::move(augmenter)),
       options_(options),
       known_good_(static_cast<std::size_t>(dataset_->size())) {
-  // One pass reads each image once.
-  if (options_.data.cache == CacheMode::automatic && options_.epochs * options_.passes <= 1) return;
-  const CachePlan plan = plan_cache(*dataset_, options_.data);
+  const std::int64_t window = options_.data.shuffle_shards;
+  if (options_.shuffle && window > 0) {
+    auto ends = dataset_->shard_ends();
+    if (window < static_cast<std::int64_t>(ends.size())) shard_ends_ = std::move(ends);
+  }
+  const CachePlan plan = plan_cache(*dataset_, options_.data, options_.epochs * options_.passes);
   cache_mode_ = plan.mode;
   if (plan.mode == CacheMode::none) return;
   cache_ = std::make_unique<RecordCache>(dataset_->size(), plan.most_bytes);
@@ -39,9 +43,25 @@ RowMaker::RowMaker(std::shared_ptr<const Dataset> dataset,
 
 std::int64_t RowMaker::index_at(std::int64_t epoch, std::int64_t position) const {
   if (!options_.shuffle) return position;
+  if (!shard_ends_.empty()) return windowed_order(epoch)->at(position);
   const Permutation order(options_.seed, static_cast<std::uint32_t>(epoch),
                           static_cast<std::uint64_t>(dataset_->size()));
   return static_cast<std::int64_t>(order(static_cast<std::uint64_t>(position)));
+}
+
+std::shared_ptr<const EpochOrder> RowMaker::windowed_order(std::int64_t epoch) const {
+  constexpr std::size_t kKept = 3;  // threads may be an epoch apart
+  const std::lock_guard lock(orders_mutex_);
+  auto& order = orders_[epoch];
+  if (!order) {
+    order = std::make_shared<const EpochOrder>(options_.seed, static_cast<std::uint32_t>(epoch),
+                                               shard_ends_, options_.data.shuffle_shards);
+  }
+  const auto found = order;
+  if (orders_.size() > kKept) {
+    orders_.erase(orders_.begin()->first == epoch ? std::prev(orders_.end()) : orders_.begin());
+  }
+  return found;
 }
 
 std::vector<ViewParameters> RowMaker::sample(RngAddress draws, Size size) const {
@@ -82,6 +102,15 @@ std::optional<Region> RowMaker::part_to_decode(const std::vector<ViewParameters>
   return share < kLargestPart ? std::optional(part) : std::nullopt;
 }
 
+template <class Work>
+void RowMaker::located(std::int64_t index, Work work) const {
+  try {
+    work();
+  } catch (const Error& error) {
+    throw Error(error.kind(), dataset_->location(index) + ": " + error.what());
+  }
+}
+
 void RowMaker::render_encoded(std::int64_t index, std::span<const std::uint8_t> bytes,
                               RngAddress draws, LoaderClock::Lap& lap, BatchBuffer& buffer,
                               std::int64_t row) const {
@@ -104,14 +133,10 @@ void RowMaker::render_encoded(std::int64_t index, std::span<const std::uint8_t> 
     region = {0, 0, image.width, image.height};
     known_good = true;
   };
-  try {
-    decode_it();
-  } catch (const Error& error) {
-    throw Error(error.kind(), dataset_->location(index) + ": " + error.what());
-  }
+  located(index, decode_it);
   if (cache_mode_ == CacheMode::decoded) cache_->store(index, image);
   lap.decode();
-  if (!parameters) parameters = sample(draws, image.size());
+  if (!parameters) located(index, [&] { parameters = sample(draws, image.size()); });
   render({image, region}, *parameters, buffer, row);
   lap.augment();
   trim_scratch(image.pixels);
@@ -123,7 +148,9 @@ void RowMaker::render(std::int64_t index, RngAddress draws, BatchBuffer& buffer,
   const auto use = [&](const Record& record) {
     lap.read();
     if (const auto* image = std::get_if<Image>(&record)) {
-      render(*image, sample(draws, image->size()), buffer, row);
+      std::vector<ViewParameters> parameters;
+      located(index, [&] { parameters = sample(draws, image->size()); });
+      render(*image, parameters, buffer, row);
       lap.augment();
     } else {
       render_encoded(index, std::get<std::vector<std::uint8_t>>(record), draws, lap, buffer, row);

@@ -3,7 +3,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "clr/augment/augmenter.h"
 #include "clr/data/batch_buffer.h"
 #include "clr/data/dataset.h"
+#include "clr/data/epoch_order.h"
 #include "clr/data/loader.h"
 #include "clr/data/loader_times.h"
 #include "clr/data/record_cache.h"
@@ -32,7 +35,11 @@ class RowMaker {
 
  private:
   std::int64_t index_at(std::int64_t epoch, std::int64_t position) const;
+  std::shared_ptr<const EpochOrder> windowed_order(std::int64_t epoch) const;
   std::vector<ViewParameters> sample(RngAddress draws, Size size) const;
+  /// Puts the image's place before the message of an error.
+  template <class Work>
+  void located(std::int64_t index, Work work) const;
   /// Throws Error{data} "LOCATION: reason".
   void render(std::int64_t index, RngAddress draws, BatchBuffer& buffer, std::int64_t row) const;
   void render(const PicturePart& image, const std::vector<ViewParameters>& parameters,
@@ -52,6 +59,11 @@ class RowMaker {
   /// whole of every image before, so that what is bad depends on no crop, and on no resume.
   mutable std::vector<std::atomic<bool>> known_good_;
   mutable LoaderClock clock_;
+
+  // data.shuffle_shards: the orders of the epochs that rows were last made of.
+  std::vector<std::int64_t> shard_ends_;
+  mutable std::mutex orders_mutex_;
+  mutable std::map<std::int64_t, std::shared_ptr<const EpochOrder>> orders_;
 };
 
 }  // namespace clr

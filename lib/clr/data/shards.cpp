@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,8 +41,9 @@ class ShardDataset final : public Dataset {
   std::int64_t size() const override { return static_cast<std::int64_t>(samples_.size()); }
   Record get(std::int64_t index) const override {
     const Sample& sample = at(index);
-    return read_range(shards_[sample.shard].path, sample.image.offset,
-                      static_cast<std::size_t>(sample.image.size));
+    const Shard& shard = shards_[sample.shard];
+    return read_range(shard.path, sample.image.offset, static_cast<std::size_t>(sample.image.size),
+                      shard.name);
   }
   std::int64_t label(std::int64_t index) const override { return at(index).label; }
   /// Names may be the same in two shards.
@@ -55,6 +57,12 @@ class ShardDataset final : public Dataset {
     return shards_[at(index).shard].name + ": " + at(index).image.name;
   }
   const std::vector<std::string>& classes() const override { return classes_; }
+  std::vector<std::int64_t> shard_ends() const override {
+    std::vector<std::int64_t> ends(shards_.size(), 0);
+    for (const Sample& sample : samples_) ++ends[sample.shard];
+    std::partial_sum(ends.begin(), ends.end(), ends.begin());
+    return ends;
+  }
   std::string fingerprint() const override {
     Fingerprint result;
     for (const auto& name : classes_) result.add(name);
@@ -91,7 +99,7 @@ std::optional<std::string> read_label(const Shard& shard, const TarMember& membe
     throw Error(ErrorKind::data, shard.name + ": " + member.name + ": " + what);
   };
   if (member.size > kMostLabelBytes) fail("expected a label of at most 1 MiB, got a larger file");
-  const auto bytes = read_range(shard.path, member.offset, static_cast<std::size_t>(member.size));
+  const auto bytes = read_range(shard.path, member.offset, static_cast<std::size_t>(member.size), shard.name);
   std::string text(bytes.begin(), bytes.end());
   if (extension == "cls") {
     const auto is_space = [](char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; };

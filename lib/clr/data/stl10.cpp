@@ -35,7 +35,7 @@ class Stl10 final : public Dataset {
 
   Record get(std::int64_t index) const override {
     const auto bytes =
-        read_range(path_, static_cast<std::uint64_t>(index) * kRecord, kRecord);
+        read_range(path_, static_cast<std::uint64_t>(index) * kRecord, kRecord, path_);
     Image image;
     image.width = kSide;
     image.height = kSide;

@@ -18,9 +18,10 @@ void DeviceCopies::move(Batch& batch) const {
     tensor = tensor.to(device_, /*non_blocking=*/true);
   };
   const auto for_all = [&](auto work) {
-    for (auto& group : batch.groups) work(group);
+    // Not page-locked, so the processor waits for them: not behind the images.
     work(batch.labels);
     work(batch.indices);
+    for (auto& group : batch.groups) work(group);
   };
   if (!stream_) return for_all(copy);
 

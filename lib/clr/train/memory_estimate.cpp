@@ -164,9 +164,8 @@ MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Da
   Estimator estimator(config, dataset->size(), static_cast<std::int64_t>(dataset->classes().size()),
                       device);
   MemoryEstimate estimate;
-  if (config.train.epochs > 1 || config.train.micro_batch > 0) {
-    estimate.cache = plan_cache(*dataset, config.data);
-  }
+  const LoaderOptions loader = training_loader_options(config, device, 1);
+  estimate.cache = plan_cache(*dataset, config.data, loader.epochs * loader.passes);
   estimate.parameters = trained(estimator.method());
   estimate.encoder_parameters = trained(estimator.method().encoder());
 
