@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "clr/augment/blur_kernel.h"
@@ -104,8 +105,8 @@ class Resizer {
   Size out_;
 };
 
-/// 16 values, in as many registers as they take.
-using Vector [[gnu::vector_size(64), gnu::aligned(4), gnu::may_alias]] = float;
+/// 16 values, in as many registers as they take. Copied from and to memory, which may lie anywhere.
+using Vector [[gnu::vector_size(64)]] = float;
 
 /// to[x] = weights[0] middle[x] + sum over k of weights[k] (before[k][x] + after[k][x]): one
 /// direction of a blur, with before[k] the row k above, or the same row moved by k.
@@ -115,20 +116,24 @@ CLR_MULTIVERSION void blur_row(const float* middle, const float* const* before,
                                const float* const* after, const float* weights, int radius,
                                std::size_t width, float* to) {
   constexpr std::size_t kStep = 32;
-  const auto at = [](const float* values) { return reinterpret_cast<const Vector*>(values); };
+  using Pair = std::array<Vector, 2>;
   std::size_t x = 0;
   for (; x + kStep <= width; x += kStep) {
-    Vector left = weights[0] * at(middle + x)[0];
-    Vector right = weights[0] * at(middle + x)[1];
+    Pair sum;
+    std::memcpy(&sum, middle + x, sizeof sum);
+    Vector left = weights[0] * sum[0];
+    Vector right = weights[0] * sum[1];
     for (int k = 1; k <= radius; ++k) {
       const float weight = weights[k];
-      const Vector* const b = at(before[k] + x);
-      const Vector* const a = at(after[k] + x);
+      Pair b;
+      Pair a;
+      std::memcpy(&b, before[k] + x, sizeof b);
+      std::memcpy(&a, after[k] + x, sizeof a);
       left += weight * (b[0] + a[0]);
       right += weight * (b[1] + a[1]);
     }
-    reinterpret_cast<Vector*>(to + x)[0] = left;
-    reinterpret_cast<Vector*>(to + x)[1] = right;
+    std::memcpy(to + x, &left, sizeof left);
+    std::memcpy(to + x + kStep / 2, &right, sizeof right);
   }
   for (; x < width; ++x) {
     float sum = weights[0] * middle[x];
