@@ -10,6 +10,9 @@ namespace clr {
 
 double median(std::vector<double> values);
 
+/// Processor time of the calling thread in seconds: other programs do not count.
+double thread_seconds();
+
 /// "12.3 [12.0, 14.1]": median, least and most.
 std::string median_and_spread(const std::vector<double>& values, int digits);
 

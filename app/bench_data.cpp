@@ -119,13 +119,8 @@ class StageBench {
       };
       Record record = dataset_->get(index);
       lap(read);
-      Image decoded;
-      if (const auto* bytes = std::get_if<std::vector<std::uint8_t>>(&record)) {
-        image_ = clr::decode(*bytes, decode_request(config_.data), std::move(image_));
-      } else {
-        decoded = std::move(std::get<Image>(record));
-      }
-      const Image& image = decoded.width > 0 ? decoded : image_;
+      image_ = decode_record(std::move(record), config_.data, std::move(image_));
+      const Image& image = image_;
       lap(decode);
       std::vector<ViewParameters> parameters;
       for (int view = 0; view < fused_.view_count(); ++view) {

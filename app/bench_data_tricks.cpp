@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench_data_tricks.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <chrono>
-#include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <utility>
 #include <variant>
@@ -17,6 +15,7 @@
 #include "clr/data/image_format.h"
 #include "clr/data/opencv_codec.h"
 #include "clr/data/pack_writer.h"
+#include "clr/data/part_to_decode.h"
 
 namespace clr {
 namespace {
@@ -30,6 +29,77 @@ std::span<const std::uint8_t> encoded(const Record& record) {
   return std::get<std::vector<std::uint8_t>>(record);
 }
 
+/// A blur of three planes written plainly: what the algorithm is worth, not the code.
+class PlainBlur {
+ public:
+  PlainBlur(Size size, int radius)
+      : size_(size),
+        radius_(radius),
+        width_(size.width + 2 * radius),
+        padded_(area(width_, size.height + 2 * radius), 0.5F),
+        half_(padded_.size(), 0.5F),
+        blurred_(area(size.width, size.height)) {}
+
+  /// Every weight of the square.
+  void square(const std::vector<float>& weights) {
+    for (int row = 0; row < 3 * size_.height; ++row) {
+      const int y = row % size_.height;
+      float* const to = cleared(blurred_, y, size_.width, size_.width);
+      for (int v = -radius_; v <= radius_; ++v) {
+        for (int u = -radius_; u <= radius_; ++u) {
+          const float w = weight(weights, v) * weight(weights, u);
+          add(w, at(padded_, y + radius_ + v) + radius_ + u, size_.width, to);
+        }
+      }
+    }
+  }
+
+  /// Columns, then rows; the same blur.
+  void two_passes(const std::vector<float>& weights) {
+    const int reach = static_cast<int>(weights.size()) - 1;
+    for (int c = 0; c < 3; ++c) {
+      for (int y = 0; y < size_.height; ++y) {
+        float* const to = cleared(half_, y, width_, width_);
+        for (int v = -reach; v <= reach; ++v) {
+          add(weight(weights, v), at(padded_, y + radius_ + v), width_, to);
+        }
+      }
+      for (int y = 0; y < size_.height; ++y) {
+        float* const to = cleared(blurred_, y, size_.width, size_.width);
+        for (int u = -reach; u <= reach; ++u) {
+          add(weight(weights, u), at(half_, y) + radius_ + u, size_.width, to);
+        }
+      }
+    }
+  }
+
+ private:
+  static std::size_t area(int width, int height) {
+    return static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
+  }
+  static float weight(const std::vector<float>& weights, int k) {
+    return weights[static_cast<std::size_t>(std::abs(k))];
+  }
+  static void add(float weight, const float* from, int count, float* to) {
+    for (int x = 0; x < count; ++x) to[x] += weight * from[x];
+  }
+  static float* cleared(std::vector<float>& rows, int y, int stride, int count) {
+    float* const row = rows.data() + static_cast<std::ptrdiff_t>(y) * stride;
+    std::fill_n(row, count, 0.0F);
+    return row;
+  }
+  const float* at(const std::vector<float>& rows, int y) const {
+    return rows.data() + static_cast<std::ptrdiff_t>(y) * width_;
+  }
+
+  Size size_;
+  int radius_;
+  int width_;  ///< of the padded rows
+  std::vector<float> padded_;
+  std::vector<float> half_;
+  std::vector<float> blurred_;
+};
+
 class TrickBench {
  public:
   TrickBench(const RunConfig& config, std::shared_ptr<const Dataset> dataset, double seconds)
@@ -42,8 +112,8 @@ class TrickBench {
     std::size_t most = 0;
     for (int view = 0; view < fused_.view_count(); ++view) {
       const Size size = fused_.view_size(view);
-      most = std::max(most, 3 * static_cast<std::size_t>(size.width) *
-                                static_cast<std::size_t>(size.height));
+      most = std::max(
+          most, 3 * static_cast<std::size_t>(size.width) * static_cast<std::size_t>(size.height));
     }
     values_.resize(most);
   }
@@ -105,9 +175,12 @@ class TrickBench {
     const Work one = [&](std::int64_t) {
       reused = decode(encoded(bytes), request_, std::move(reused));
     };
-    compare("one decode for all views", [&](std::int64_t i) {
-      for (int view = 0; view < fused_.view_count(); ++view) one(i);
-    }, one, "an image, decoding", read);
+    compare(
+        "one decode for all views",
+        [&](std::int64_t i) {
+          for (int view = 0; view < fused_.view_count(); ++view) one(i);
+        },
+        one, "an image, decoding", read);
     if (!jpeg) return;
     bool opencv = true;
     try {
@@ -117,118 +190,64 @@ class TrickBench {
       opencv = false;
     }
     if (opencv) {
-      compare("libjpeg-turbo itself, not cv::imdecode", [&](std::int64_t) {
-        decode_other(encoded(bytes), ImageFormat::jpeg);
-      }, one, "an image, decoding", read);
+      compare(
+          "libjpeg-turbo itself, not cv::imdecode",
+          [&](std::int64_t) { decode_other(encoded(bytes), ImageFormat::jpeg); }, one,
+          "an image, decoding", read);
     }
-    compare("the part that the crops read, where it is below 70 %", one, [&](std::int64_t i) {
-      const Size size = probe(encoded(bytes), request_);
-      int left = size.width;
-      int top = size.height;
-      int right = 0;
-      int bottom = 0;
-      for (int view = 0; view < fused_.view_count(); ++view) {
-        const auto source = fused_.source(view, draw(i, view, size));
-        const Region box = source.value_or(Region{0, 0, size.width, size.height});
-        left = std::min(left, box.x);
-        top = std::min(top, box.y);
-        right = std::max(right, box.x + box.width);
-        bottom = std::max(bottom, box.y + box.height);
-      }
-      Region part{left, top, right - left, bottom - top};
-      const double share = static_cast<double>(part.width) * part.height /
-                           (static_cast<double>(size.width) * size.height);
-      if (share >= 0.7) return one(i);
-      reused = decode_part(encoded(bytes), request_, part, std::move(reused));
-    }, "an image, decoding", read);
+    compare(
+        "the part that the crops read, where it is below 70 %", one,
+        [&](std::int64_t i) {
+          const Size size = probe(encoded(bytes), request_);
+          std::vector<ViewParameters> parameters;
+          for (int view = 0; view < fused_.view_count(); ++view) {
+            parameters.push_back(draw(i, view, size));
+          }
+          auto part = part_to_decode(fused_, parameters, size);
+          if (!part) return one(i);
+          reused = decode_part(encoded(bytes), *part, std::move(reused));
+        },
+        "an image, decoding", read);
   }
 
   void rendering() {
     Image picture;
     const Work prepare = [&](std::int64_t i) { picture = image(i); };
     const Work fused = [&](std::int64_t i) { render(fused_, picture, i); };
-    compare("views in one go, not operation by operation",
-            [&](std::int64_t i) { render(plain_, picture, i); }, fused, "an image, its views", prepare);
-    compare("bfloat16 channels last, not float32 planes", fused, [&](std::int64_t i) {
-      render(fused_, picture, i, PixelType::bfloat16, PixelLayout::interleaved);
-    }, "an image, its views", prepare);
+    compare(
+        "views in one go, not operation by operation",
+        [&](std::int64_t i) { render(plain_, picture, i); }, fused, "an image, its views", prepare);
+    compare(
+        "bfloat16 channels last, not float32 planes", fused,
+        [&](std::int64_t i) {
+          render(fused_, picture, i, PixelType::bfloat16, PixelLayout::interleaved);
+        },
+        "an image, its views", prepare);
   }
 
-  /// The blur of a view in three forms, written plainly: what the algorithm is worth, not the code.
   void blurring() {
     const ViewConfig& view = config_.augment.views.front();
-    const auto op = std::find_if(view.chain.begin(), view.chain.end(), [](const auto& one) {
-      return one.type == "gaussian_blur";
-    });
+    const auto op = std::find_if(view.chain.begin(), view.chain.end(),
+                                 [](const auto& one) { return one.type == "gaussian_blur"; });
     if (op == view.chain.end()) return;
     const auto kernel = op->options.at("kernel").get<int>();
     const auto sigmas = op->options.at("sigma").get<std::array<double, 2>>();
-    const Size size = fused_.view_size(0);
-    const int radius = kernel / 2;
-    const int width = size.width + 2 * radius;
-    std::vector<float> padded(static_cast<std::size_t>(width) *
-                                  static_cast<std::size_t>(size.height + 2 * radius),
-                              0.5F);
-    std::vector<float> half(padded.size(), 0.5F);
-    std::vector<float> blurred(static_cast<std::size_t>(size.width) *
-                               static_cast<std::size_t>(size.height));
+    PlainBlur blur(fused_.view_size(0), kernel / 2);
     std::vector<float> full;
     std::vector<float> cut;
     const auto prepare = [&](std::int64_t i) {
       const double sigma = sigmas[0] + (sigmas[1] - sigmas[0]) * static_cast<double>(i % 16) / 15.0;
       make_blur_weights(kernel, sigma, cut);
-      full.assign(static_cast<std::size_t>(radius) + 1, 0.0F);
+      full.assign(static_cast<std::size_t>(kernel) / 2 + 1, 0.0F);
       std::copy(cut.begin(), cut.end(), full.begin());
     };
-    const auto weight = [](const std::vector<float>& weights, int k) {
-      return weights[static_cast<std::size_t>(std::abs(k))];
-    };
-    const Work square = [&](std::int64_t) {
-      for (int c = 0; c < 3; ++c) {
-        for (int y = 0; y < size.height; ++y) {
-          float* const to = blurred.data() + static_cast<std::ptrdiff_t>(y) * size.width;
-          std::fill_n(to, size.width, 0.0F);
-          for (int v = -radius; v <= radius; ++v) {
-            for (int u = -radius; u <= radius; ++u) {
-              const float w = weight(full, v) * weight(full, u);
-              const float* const from = padded.data() +
-                                        static_cast<std::ptrdiff_t>(y + radius + v) * width +
-                                        radius + u;
-              for (int x = 0; x < size.width; ++x) to[x] += w * from[x];
-            }
-          }
-        }
-      }
-    };
-    const auto passes = [&](const std::vector<float>& weights) {
-      const int reach = static_cast<int>(weights.size()) - 1;
-      for (int c = 0; c < 3; ++c) {
-        for (int y = 0; y < size.height; ++y) {
-          float* const to = half.data() + static_cast<std::ptrdiff_t>(y) * width;
-          std::fill_n(to, width, 0.0F);
-          for (int v = -reach; v <= reach; ++v) {
-            const float w = weight(weights, v);
-            const float* const from =
-                padded.data() + static_cast<std::ptrdiff_t>(y + radius + v) * width;
-            for (int x = 0; x < width; ++x) to[x] += w * from[x];
-          }
-        }
-        for (int y = 0; y < size.height; ++y) {
-          float* const to = blurred.data() + static_cast<std::ptrdiff_t>(y) * size.width;
-          std::fill_n(to, size.width, 0.0F);
-          for (int u = -reach; u <= reach; ++u) {
-            const float w = weight(weights, u);
-            const float* const from =
-                half.data() + static_cast<std::ptrdiff_t>(y) * width + radius + u;
-            for (int x = 0; x < size.width; ++x) to[x] += w * from[x];
-          }
-        }
-      }
-    };
-    const Work separable = [&](std::int64_t) { passes(full); };
-    compare("blur in two passes, not with a square kernel", square, separable, "a blur", prepare);
-    compare("blur without the weights that do not count", separable,
-            [&](std::int64_t) { passes(cut); }, "a blur", prepare);
+    const Work separable = [&](std::int64_t) { blur.two_passes(full); };
+    compare(
+        "blur in two passes, not with a square kernel", [&](std::int64_t) { blur.square(full); },
+        separable, "a blur", prepare);
+    compare(
+        "blur without the weights that do not count", separable,
+        [&](std::int64_t) { blur.two_passes(cut); }, "a blur", prepare);
   }
 
   void packing() {
@@ -250,16 +269,12 @@ class TrickBench {
     Image reused;
     const auto all_of = [&](const Dataset& dataset) {
       return [&](std::int64_t i) {
-        Record one = dataset.get(i % dataset.size());
-        if (const auto* bytes = std::get_if<std::vector<std::uint8_t>>(&one)) {
-          reused = decode(*bytes, request_, std::move(reused));
-        } else {
-          reused = std::move(std::get<Image>(one));
-        }
+        reused = decode_record(dataset.get(i % dataset.size()), config_.data, std::move(reused));
         render(fused_, reused, i);
       };
     };
-    compare("packed at a shorter side of 256", all_of(*some), all_of(*small), "an image, all of it");
+    compare("packed at a shorter side of 256", all_of(*some), all_of(*small),
+            "an image, all of it");
     compare("packed at 256 as pixels, not as JPEG", all_of(*small), all_of(*raw),
             "an image, all of it");
   }
@@ -275,12 +290,6 @@ class TrickBench {
 };
 
 }  // namespace
-
-double thread_seconds() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
 
 std::vector<Trick> measure_tricks(const RunConfig& config,
                                   const std::shared_ptr<const Dataset>& dataset, double seconds) {

@@ -24,7 +24,4 @@ struct Trick {
 std::vector<Trick> measure_tricks(const RunConfig& config,
                                   const std::shared_ptr<const Dataset>& dataset, double seconds);
 
-/// Processor time of the calling thread in seconds: other programs do not count.
-double thread_seconds();
-
 }  // namespace clr

@@ -40,8 +40,9 @@ void check_output(const PackCommandOptions& options) {
   }
   std::error_code ignored;
   if (fs::exists(options.out, ignored) && !options.force) {
-    throw Error(ErrorKind::usage,
-                options.out + ": is there already; add --force to write it anew, or choose another");
+    throw Error(
+        ErrorKind::usage,
+        options.out + ": is there already; add --force to write it anew, or choose another");
   }
 }
 
@@ -65,9 +66,9 @@ void run(PackCommandOptions options) {
   PackSummary summary;
   {
     Progress progress("packing", dataset->size());
-    summary = write_pack(*dataset, config, options.pack, options.out,
-                         all_cores_unless(options.threads),
-                         [&](std::int64_t done) { progress.update(done); });
+    summary =
+        write_pack(*dataset, config, options.pack, options.out, all_cores_unless(options.threads),
+                   [&](std::int64_t done) { progress.update(done); });
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -79,14 +80,15 @@ void run(PackCommandOptions options) {
   }
   log_info("{} images in {}", format_count(summary.images), format_duration(seconds));
   const auto bytes = static_cast<double>(summary.bytes);
-  print_facts({{"pack", options.out},
-               {"images", fmt::format("{}; {} reduced to a shorter side of {}, {} taken as they are",
-                                      format_count(summary.images), format_count(summary.reduced),
-                                      options.pack.side, format_count(summary.unchanged))},
-               {"left out", format_count(static_cast<std::int64_t>(summary.left_out.size()))},
-               {"classes", format_count(static_cast<std::int64_t>(dataset->classes().size()))},
-               {"size", fmt::format("{}, {} an image", format_bytes(bytes),
-                                    format_bytes(bytes / static_cast<double>(summary.images)))}});
+  print_facts(
+      {{"pack", options.out},
+       {"images", fmt::format("{}; {} reduced to a shorter side of {}, {} taken as they are",
+                              format_count(summary.images), format_count(summary.reduced),
+                              options.pack.side, format_count(summary.unchanged))},
+       {"left out", format_count(static_cast<std::int64_t>(summary.left_out.size()))},
+       {"classes", format_count(static_cast<std::int64_t>(dataset->classes().size()))},
+       {"size", fmt::format("{}, {} an image", format_bytes(bytes),
+                            format_bytes(bytes / static_cast<double>(summary.images)))}});
   log_info("next: --data {} wherever images are read", options.out);
   if (options.json) {
     print_json({{"out", options.out},

@@ -191,8 +191,8 @@ void check_cases(AugmentCompat compat, const std::map<std::string, double>& tole
     CATCH_CAPTURE(one.dump());
     const std::string op = one["op"];
     const Image image = read_image(one["input"]);
-    const double difference = largest_difference(run_case(one, image, compat),
-                                                 expected_values(one["output"], compat));
+    const double difference =
+        largest_difference(run_case(one, image, compat), expected_values(one["output"], compat));
     CATCH_CHECK(difference <= tolerances.at(op));
     ++counts[op];
   }
@@ -203,25 +203,39 @@ void check_cases(AugmentCompat compat, const std::map<std::string, double>& tole
 }
 
 CATCH_TEST_CASE("operations and chains give torchvision's results", "[augment]") {
-  check_cases(AugmentCompat::torchvision, {
-      {"resized_crop", 1e-5},  {"resize_short_side", 1e-5},
-      {"center_crop", 0},      {"horizontal_flip", 0},
-      {"brightness", 1e-6},    {"contrast", 1e-6},
-      {"saturation", 1e-6},    {"hue", 1e-5},
-      {"color_jitter", 1e-5},  {"grayscale", 1e-6},
-      {"gaussian_blur", 4e-5}, {"solarize", 1e-6},
-      {"normalize", 1e-6},     {"chain", 0.05 / 255}});
+  check_cases(AugmentCompat::torchvision, {{"resized_crop", 1e-5},
+                                           {"resize_short_side", 1e-5},
+                                           {"center_crop", 0},
+                                           {"horizontal_flip", 0},
+                                           {"brightness", 1e-6},
+                                           {"contrast", 1e-6},
+                                           {"saturation", 1e-6},
+                                           {"hue", 1e-5},
+                                           {"color_jitter", 1e-5},
+                                           {"grayscale", 1e-6},
+                                           {"gaussian_blur", 4e-5},
+                                           {"solarize", 1e-6},
+                                           {"normalize", 1e-6},
+                                           {"chain", 0.05 / 255}});
 }
 
 CATCH_TEST_CASE("augment.compat = pil gives torchvision's results on Pillow images",
                 "[augment][compat]") {
   // To the bit, but where the blur's float sum lies half-way between two bytes.
   constexpr double kOneByte = 1.0 / 255 + 1e-6;
-  check_cases(AugmentCompat::pil, {
-      {"resized_crop", 0},  {"resize_short_side", 0}, {"center_crop", 0},  {"horizontal_flip", 0},
-      {"brightness", 0},    {"contrast", 0},          {"saturation", 0},   {"hue", 0},
-      {"color_jitter", 0},  {"grayscale", 0},         {"solarize", 0},
-      {"gaussian_blur", kOneByte}, {"chain", kOneByte}});
+  check_cases(AugmentCompat::pil, {{"resized_crop", 0},
+                                   {"resize_short_side", 0},
+                                   {"center_crop", 0},
+                                   {"horizontal_flip", 0},
+                                   {"brightness", 0},
+                                   {"contrast", 0},
+                                   {"saturation", 0},
+                                   {"hue", 0},
+                                   {"color_jitter", 0},
+                                   {"grayscale", 0},
+                                   {"solarize", 0},
+                                   {"gaussian_blur", kOneByte},
+                                   {"chain", kOneByte}});
 }
 
 CATCH_TEST_CASE("augment.compat = simclr-tf gives TensorFlow's results", "[augment][compat]") {
@@ -234,7 +248,8 @@ CATCH_TEST_CASE("augment.compat = simclr-tf gives TensorFlow's results", "[augme
 
 CATCH_TEST_CASE("augment.compat = simclr-tf draws crops as TensorFlow does", "[augment][compat]") {
   const Json golden = Json::parse(read_file(golden_path("augment_tf/cases.json")))["crops"];
-  const auto op = make_op({{"type", "random_resized_crop"}, {"size", 32}}, AugmentCompat::simclr_tf);
+  const auto op =
+      make_op({{"type", "random_resized_crop"}, {"size", 32}}, AugmentCompat::simclr_tf);
   constexpr std::uint64_t kDraws = 20000;
   for (const Json& expected : golden) {
     CATCH_CAPTURE(expected.dump());

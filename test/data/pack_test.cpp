@@ -33,8 +33,9 @@ constexpr int kImages = 9;
 /// Two classes of JPEGs of several sizes, the largest ones 90 x 60.
 void make_images(const TempFolder& folder) {
   for (int i = 0; i < kImages; ++i) {
-    folder.write("set/" + std::string(i % 3 == 0 ? "ant" : "bee") + "/" + std::to_string(i) + ".jpg",
-                 test::numbered_jpeg(i, 18 + 9 * i, 12 + 6 * i));
+    folder.write(
+        "set/" + std::string(i % 3 == 0 ? "ant" : "bee") + "/" + std::to_string(i) + ".jpg",
+        test::numbered_jpeg(i, 18 + 9 * i, 12 + 6 * i));
   }
 }
 
@@ -149,8 +150,10 @@ CATCH_TEST_CASE("a damaged pack is told from a whole one", "[data]") {
     CATCH_CAPTURE(at);
     CATCH_CHECK(message);
   }
-  for (const std::size_t length : {std::size_t{16}, std::size_t{40}, bytes.size() / 2, bytes.size() - 1}) {
-    folder.write("b.clrpack", Bytes(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(length)));
+  for (const std::size_t length :
+       {std::size_t{16}, std::size_t{40}, bytes.size() / 2, bytes.size() - 1}) {
+    folder.write("b.clrpack",
+                 Bytes(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(length)));
     CATCH_CHECK(contains(error_of([&] { open_dataset(folder / "b.clrpack", {}); }), "cut off"));
   }
 }

@@ -79,7 +79,8 @@ CATCH_TEST_CASE("MNIST's files, compressed or not", "[data]") {
   DataConfig none;
   none.labels = LabelMode::none;
   CATCH_CHECK(open_dataset(folder.path(), none)->label(0) == -1);
-  CATCH_CHECK(contains(error_of([&] { open_dataset(folder.path() + "#unlabeled", {}); }), "STL-10"));
+  CATCH_CHECK(
+      contains(error_of([&] { open_dataset(folder.path() + "#unlabeled", {}); }), "STL-10"));
 }
 
 CATCH_TEST_CASE("damaged idx files are refused", "[data]") {

@@ -199,7 +199,8 @@ CATCH_TEST_CASE("compressed shards are read as others are", "[data]") {
   CATCH_CHECK(contains(error_of([&] { open_dataset(folder / "d.tar.gz", {}); }),
                        "d.tar.gz: byte 0: 1.jpg: expected"));
   folder.write("e.gz", gzipped("no tar"));
-  CATCH_CHECK(contains(error_of([&] { open_dataset(folder / "e.gz", {}); }), "another kind of file"));
+  CATCH_CHECK(
+      contains(error_of([&] { open_dataset(folder / "e.gz", {}); }), "another kind of file"));
 }
 
 }  // namespace

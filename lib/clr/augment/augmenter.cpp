@@ -10,9 +10,9 @@
 #include "clr/augment/clip.h"
 #include "clr/augment/fused_plan.h"
 #include "clr/augment/fused_render.h"
+#include "clr/augment/pixel_load.h"
 #include "clr/augment/pixel_math.h"
 #include "clr/augment/pixel_store.h"
-#include "clr/core/multiversion.h"
 
 namespace clr {
 namespace {
@@ -80,16 +80,6 @@ void require_ops_of(const Chain& chain, const ViewParameters& parameters) {
   }
 }
 
-CLR_MULTIVERSION void unpack_row(const std::uint8_t* __restrict pixels, int width,
-                                 float* __restrict red, float* __restrict green,
-                                 float* __restrict blue) {
-  for (int x = 0; x < width; ++x) {
-    red[x] = static_cast<float>(pixels[3 * x]) / 255.0F;
-    green[x] = static_cast<float>(pixels[3 * x + 1]) / 255.0F;
-    blue[x] = static_cast<float>(pixels[3 * x + 2]) / 255.0F;
-  }
-}
-
 void check_inside(const Region& region, Size size) {
   if (region.x < 0 || region.y < 0 || region.width < 1 || region.height < 1 ||
       region.x > size.width - region.width || region.y > size.height - region.height) {
@@ -102,19 +92,6 @@ void check_inside(const Region& region, Size size) {
 
 [[noreturn]] void fail_size() {
   throw std::logic_error("augment: parameters that lead to another size than the chain's");
-}
-
-void unpack(const Image& image, const Region& region, Planes& planes) {
-  check_inside(region, image.size());
-  planes.resize(region.size());
-  for (int y = 0; y < region.height; ++y) {
-    const std::size_t first =
-        3 * (static_cast<std::size_t>(region.y + y) * static_cast<std::size_t>(image.width) +
-             static_cast<std::size_t>(region.x));
-    const std::size_t row = static_cast<std::size_t>(y) * static_cast<std::size_t>(region.width);
-    unpack_row(image.pixels.data() + first, region.width, planes.plane(0) + row,
-               planes.plane(1) + row, planes.plane(2) + row);
-  }
 }
 
 void crop(Planes& planes, const Region& region) {
@@ -152,7 +129,8 @@ Augmenter::Augmenter(const AugmentConfig& config, const Place& where, Rendering 
   const Place views = where / "views";
   if (config.views.empty()) views.fail("expected at least one group of views, got none");
   for (std::size_t i = 0; i < config.views.size(); ++i) {
-    impl_->chains.push_back(make_chain(config.views[i], config.compat, rendering, views / i / "chain"));
+    impl_->chains.push_back(
+        make_chain(config.views[i], config.compat, rendering, views / i / "chain"));
     impl_->chain_of_view.insert(impl_->chain_of_view.end(),
                                 static_cast<std::size_t>(config.views[i].count), i);
     if (impl_->chain_of_view.size() > kMaxViews) {
@@ -235,7 +213,9 @@ void Augmenter::render(const PicturePart& part, int view, const ViewParameters& 
     if (unpacked) {
       crop(planes, region);
     } else {
-      unpack(image, part.inside(region), planes);
+      const Region inside = part.inside(region);
+      check_inside(inside, image.size());
+      load_pixels(image, inside, planes);
       unpacked = true;
     }
   };

@@ -131,8 +131,7 @@ void resize_lines(const float* from, std::size_t step, std::size_t line_step, st
                   const ByteTaps& taps, float* to, std::size_t to_step, std::size_t to_line_step) {
   for (std::size_t line = 0; line < lines; ++line) {
     for (std::size_t i = 0; i < taps.start.size(); ++i) {
-      const float* first =
-          from + line * line_step + static_cast<std::size_t>(taps.start[i]) * step;
+      const float* first = from + line * line_step + static_cast<std::size_t>(taps.start[i]) * step;
       int sum = 1 << (kPrecisionBits - 1);
       for (std::size_t k = 0; k < static_cast<std::size_t>(taps.count[i]); ++k) {
         sum += to_byte(first[k * step]) * taps.weights[i * taps.limit + k];
@@ -178,8 +177,9 @@ void adjust_contrast(Planes& planes, float factor) {
   });
   const int mean =
       static_cast<int>(static_cast<double>(sum) / static_cast<double>(planes.plane_size()) + 0.5);
-  for_pixels(planes,
-             [&](const Pixel& pixel) { return blend_all({mean, mean, mean}, pixel, factor); });
+  for_pixels(planes, [&](const Pixel& pixel) {
+    return blend_all({mean, mean, mean}, pixel, factor);
+  });
 }
 
 void adjust_saturation(Planes& planes, float factor) {

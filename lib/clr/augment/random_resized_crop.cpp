@@ -199,8 +199,8 @@ class TfRandomResizedCrop final : public RandomResizedCrop {
     highest = std::min(highest, in.height);
     height = std::min(height, highest);
     if (height < highest) {
-      height += static_cast<int>(context.rng.integer(
-          2 * attempt + 1, static_cast<std::uint32_t>(highest - height) + 1));
+      height += static_cast<int>(
+          context.rng.integer(2 * attempt + 1, static_cast<std::uint32_t>(highest - height) + 1));
     }
     // Rounding may have left the range of areas: one row more or less.
     const auto area = [&] {

@@ -24,41 +24,43 @@ float keys_cubic(float x) {
   return static_cast<float>(((kA * t - 5.0 * kA) * t + 8.0 * kA) * t - 4.0 * kA);
 }
 
-std::vector<FourTaps> cubic_taps(int in, int out) {
-  constexpr float kSteps = 1024.0F;
-  std::vector<FourTaps> taps(static_cast<std::size_t>(out));
+/// `make` makes the taps of an output that lies at `whole` + `part` of the input.
+template <class Make>
+std::vector<FourTaps> make_taps(int in, int out, Make make) {
+  std::vector<FourTaps> taps;
   const float scale = static_cast<float>(in) / static_cast<float>(out);
   for (int i = 0; i < out; ++i) {
-    FourTaps& one = taps[static_cast<std::size_t>(i)];
     const float place = (static_cast<float>(i) + 0.5F) * scale - 0.5F;
     const float whole = std::floor(place);
-    const float part = std::nearbyint((place - whole) * kSteps) / kSteps;
-    const std::array<float, 4> distance = {1.0F + part, part, 1.0F - part, 2.0F - part};
-    float total = 0.0F;
-    for (std::size_t k = 0; k < 4; ++k) {
-      const int at = static_cast<int>(whole) - 1 + static_cast<int>(k);
-      one.at[k] = std::clamp(at, 0, in - 1);
-      // Beyond the border nothing counts, and the rest sums to 1.
-      one.weight[k] = one.at[k] == at ? keys_cubic(distance[k]) : 0.0F;
-      total += one.weight[k];
-    }
-    for (float& weight : one.weight) weight /= total;
+    taps.push_back(make(static_cast<int>(whole), place - whole));
   }
   return taps;
 }
 
+std::vector<FourTaps> cubic_taps(int in, int out) {
+  constexpr float kSteps = 1024.0F;
+  return make_taps(in, out, [in](int whole, float exact) {
+    const float part = std::nearbyint(exact * kSteps) / kSteps;
+    const std::array<float, 4> distance = {1.0F + part, part, 1.0F - part, 2.0F - part};
+    FourTaps taps;
+    float total = 0.0F;
+    for (std::size_t k = 0; k < 4; ++k) {
+      const int at = whole - 1 + static_cast<int>(k);
+      taps.at[k] = std::clamp(at, 0, in - 1);
+      // Beyond the border nothing counts, and the rest sums to 1.
+      taps.weight[k] = taps.at[k] == at ? keys_cubic(distance[k]) : 0.0F;
+      total += taps.weight[k];
+    }
+    for (float& weight : taps.weight) weight /= total;
+    return taps;
+  });
+}
+
 std::vector<FourTaps> linear_taps(int in, int out) {
-  std::vector<FourTaps> taps(static_cast<std::size_t>(out));
-  const float scale = static_cast<float>(in) / static_cast<float>(out);
-  for (int i = 0; i < out; ++i) {
-    FourTaps& one = taps[static_cast<std::size_t>(i)];
-    const float place = (static_cast<float>(i) + 0.5F) * scale - 0.5F;
-    const float whole = std::floor(place);
-    const int low = std::max(static_cast<int>(whole), 0);
-    one.at = {low, std::min(static_cast<int>(whole) + 1, in - 1), low, low};
-    one.weight = {1.0F - (place - whole), place - whole, 0.0F, 0.0F};
-  }
-  return taps;
+  return make_taps(in, out, [in](int whole, float part) {
+    const int low = std::max(whole, 0);
+    return FourTaps{{low, std::min(whole + 1, in - 1), low, low}, {1.0F - part, part, 0.0F, 0.0F}};
+  });
 }
 
 }  // namespace
@@ -77,8 +79,7 @@ void resize(Planes& planes, Size out, Interpolation interpolation) {
       for (std::size_t x = 0; x < mixed.size(); ++x) {
         mixed[x] = 0.0F;
         for (std::size_t k = 0; k < 4; ++k) {
-          mixed[x] += row.weight[k] *
-                      from[static_cast<std::size_t>(row.at[k]) * mixed.size() + x];
+          mixed[x] += row.weight[k] * from[static_cast<std::size_t>(row.at[k]) * mixed.size() + x];
         }
       }
       for (const FourTaps& column : across) {
@@ -113,8 +114,7 @@ void adjust_saturation(Planes& planes, float factor) {
     const float low = std::min({channels[0][i], channels[1][i], channels[2][i]});
     const float saturation = high > 0.0F ? (high - low) / high : 0.0F;
     // At the same hue and value, the distance to the value is in proportion to the saturation.
-    const float ratio =
-        saturation > 0.0F ? clamp_unit(saturation * factor) / saturation : 1.0F;
+    const float ratio = saturation > 0.0F ? clamp_unit(saturation * factor) / saturation : 1.0F;
     for (float* channel : channels) {
       channel[i] = clamp_unit(high - (high - channel[i]) * ratio);
     }

@@ -124,28 +124,12 @@ class Cifar final : public Dataset {
 
 std::vector<std::string> class_names(const Kind& kind, const NamedFiles& files,
                                      const std::string& where) {
-  std::vector<std::string> names;
   const auto found = files.find(kind.names_file);
-  if (found == files.end()) {
-    for (std::size_t i = 0; i < kind.classes; ++i) names.push_back(std::to_string(i));
-    return names;
+  if (found != files.end()) {
+    return parse_class_names(found->second, where + "/" + kind.names_file, kind.classes);
   }
-  std::string line;
-  const auto end_line = [&] {
-    if (!line.empty()) names.push_back(std::exchange(line, {}));
-  };
-  for (const std::uint8_t byte : found->second) {
-    if (byte == '\n') {
-      end_line();
-    } else if (byte != '\r') {
-      line += static_cast<char>(byte);
-    }
-  }
-  end_line();
-  if (names.size() != kind.classes) {
-    throw Error(ErrorKind::data, fmt::format("{}/{}: expected {} class names, got {}", where,
-                                             kind.names_file, kind.classes, names.size()));
-  }
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < kind.classes; ++i) names.push_back(std::to_string(i));
   return names;
 }
 
@@ -182,8 +166,8 @@ std::unique_ptr<Dataset> make_cifar(const Kind& kind, const NamedFiles& files,
   return dataset;
 }
 
-std::unique_ptr<Dataset> make_cifar(const NamedFiles& files, Split split,
-                                    const std::string& where, const DataConfig& config) {
+std::unique_ptr<Dataset> make_cifar(const NamedFiles& files, Split split, const std::string& where,
+                                    const DataConfig& config) {
   for (const Kind& kind : kinds()) {
     const auto& wanted = kind.files(split);
     const bool any = std::any_of(wanted.begin(), wanted.end(),
@@ -220,10 +204,7 @@ NamedFiles read_folder(const std::string& path, Split split) {
 
 bool is_cifar_folder(const std::string& path) {
   return std::any_of(kinds().begin(), kinds().end(), [&](const Kind& kind) {
-    const auto there = [&](const std::string& name) {
-      std::error_code ignored;
-      return std::filesystem::is_regular_file(path + "/" + name, ignored);
-    };
+    const auto there = [&](const std::string& name) { return is_file(path + "/" + name); };
     return std::any_of(kind.train_files.begin(), kind.train_files.end(), there) ||
            std::any_of(kind.test_files.begin(), kind.test_files.end(), there);
   });

@@ -17,9 +17,7 @@ namespace clr {
 enum class OnError { fail, skip, replace };
 constexpr auto enum_names(OnError) { return std::array{"fail", "skip", "replace"}; }
 enum class CacheMode { automatic, none, encoded, decoded };
-constexpr auto enum_names(CacheMode) {
-  return std::array{"auto", "none", "encoded", "decoded"};
-}
+constexpr auto enum_names(CacheMode) { return std::array{"auto", "none", "encoded", "decoded"}; }
 enum class LabelMode { automatic, none, folder };
 constexpr auto enum_names(LabelMode) { return std::array{"auto", "none", "folder"}; }
 enum class ExifMode { ignore, apply };
@@ -55,7 +53,8 @@ struct DataConfig {
     f("max_pixels", &DataConfig::max_pixels, In{1, 1e10},
       "refuse larger images before decoding them");
     f("shuffle_shards", &DataConfig::shuffle_shards, In{0, 1'000'000},
-      "an epoch takes this many shards at a time, in drawn order, and shuffles their images together, "
+      "an epoch takes this many shards at a time, in drawn order, and shuffles their images "
+      "together, "
       "for disks that are slow at finding; 0: all at once");
   }
 };

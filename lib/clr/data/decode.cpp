@@ -71,7 +71,8 @@ Image decode(std::span<const std::uint8_t> bytes, const DecodeRequest& request, 
   const ImageFormat format = known_format(bytes);
   Image image;
   if (format == ImageFormat::jpeg) {
-    image = decode_jpeg(bytes, [&](Size size) { check_size(size, request); }, std::move(reuse));
+    image = decode_jpeg(
+        bytes, [&](Size size) { check_size(size, request); }, std::move(reuse));
   } else {
     check_size(header_size(bytes, format), request);
     image = decode_checked(bytes, format);
@@ -80,14 +81,12 @@ Image decode(std::span<const std::uint8_t> bytes, const DecodeRequest& request, 
   return apply_orientation(std::move(image), exif_orientation(bytes, format));
 }
 
-Image decode_part(std::span<const std::uint8_t> bytes, const DecodeRequest& request, Region& wanted,
-                  Image reuse) {
-  if (sniff(bytes) == ImageFormat::jpeg) {
-    return decode_jpeg_part(bytes, wanted, std::move(reuse));
-  }
-  Image image = decode(bytes, request, std::move(reuse));
-  wanted = {0, 0, image.width, image.height};
-  return image;
+bool decodes_in_parts(std::span<const std::uint8_t> bytes) {
+  return sniff(bytes) == ImageFormat::jpeg;
+}
+
+Image decode_part(std::span<const std::uint8_t> bytes, Region& wanted, Image reuse) {
+  return decode_jpeg_part(bytes, wanted, std::move(reuse));
 }
 
 const char* format_name(std::span<const std::uint8_t> bytes) { return to_string(sniff(bytes)); }

@@ -30,11 +30,13 @@ Size probe(std::span<const std::uint8_t> bytes, const DecodeRequest& request);
 /// without a file name, as probe(), and for truncated or damaged pixels.
 Image decode(std::span<const std::uint8_t> bytes, const DecodeRequest& request, Image reuse = {});
 
+/// Whether decode_part() may save time: the bytes are a JPEG's.
+bool decodes_in_parts(std::span<const std::uint8_t> bytes);
+
 /// Decodes at least the pixels of `wanted`, which becomes the region that is there: the pixels that
-/// decode() gives. Only for images that decode() has read before, without EXIF: damage outside of
-/// the region is not looked for.
-Image decode_part(std::span<const std::uint8_t> bytes, const DecodeRequest& request, Region& wanted,
-                  Image reuse = {});
+/// decode() gives without EXIF. Only for JPEGs that decode() has read before: damage outside of the
+/// region is not looked for.
+Image decode_part(std::span<const std::uint8_t> bytes, Region& wanted, Image reuse = {});
 
 /// One line about the bytes' format for messages: "JPEG", "PNG", "GIF", ..., "unknown".
 const char* format_name(std::span<const std::uint8_t> bytes);

@@ -5,9 +5,10 @@
 
 namespace clr {
 
-Image decode_record(Record record, const DataConfig& config) {
+Image decode_record(Record record, const DataConfig& config, Image reuse) {
   if (auto* image = std::get_if<Image>(&record)) return std::move(*image);
-  return decode(std::get<std::vector<std::uint8_t>>(record), decode_request(config));
+  return decode(std::get<std::vector<std::uint8_t>>(record), decode_request(config),
+                std::move(reuse));
 }
 
 DecodeRequest decode_request(const DataConfig& config) {

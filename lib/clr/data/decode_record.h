@@ -10,10 +10,11 @@
 
 namespace clr {
 
-/// The pixels of a record, decoded as data.exif and data.max_pixels say.
+/// The pixels of a record, decoded as data.exif and data.max_pixels say. The memory of `reuse` is
+/// used again.
 ///
 /// Throws:  Error{data} without a file name, as decode().
-Image decode_record(Record record, const DataConfig& config);
+Image decode_record(Record record, const DataConfig& config, Image reuse = {});
 
 /// What data.exif and data.max_pixels ask of decode().
 DecodeRequest decode_request(const DataConfig& config);

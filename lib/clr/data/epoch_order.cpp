@@ -25,8 +25,9 @@ EpochOrder::EpochOrder(std::uint64_t seed, std::uint32_t epoch,
 
 std::int64_t EpochOrder::at(std::int64_t position) const {
   const auto find = [](const std::vector<Piece>& pieces, std::int64_t at) {
-    return std::upper_bound(pieces.begin(), pieces.end(), at,
-                            [](std::int64_t value, const Piece& piece) { return value < piece.end; });
+    return std::upper_bound(
+        pieces.begin(), pieces.end(), at,
+        [](std::int64_t value, const Piece& piece) { return value < piece.end; });
   };
   const auto begin = [](const std::vector<Piece>& pieces, auto piece) {
     return piece == pieces.begin() ? 0 : std::prev(piece)->end;

@@ -8,55 +8,64 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <limits>
+#include <utility>
 
 #include "clr/core/error.h"
 
 namespace clr {
 namespace {
 
-constexpr std::size_t kMostBytes = 2'000'000'000;
-
-[[noreturn]] void cannot_read(const std::string& path, const std::string& reason) {
-  throw Error(ErrorKind::data, path + ": cannot be read: " + reason);
-}
-
-class Descriptor {
- public:
-  // Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
-  Descriptor(const std::string& path, const std::string& shown)
-      : number_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
-    if (number_ < 0) cannot_read(shown, std::strerror(errno));
-  }
-  ~Descriptor() { ::close(number_); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  int number() const { return number_; }
-
- private:
-  int number_;
-};
+constexpr std::uint64_t kMostBytes = 2'000'000'000;
 
 }  // namespace
 
-std::vector<std::uint8_t> read_first_bytes(const std::string& path, std::size_t count) {
-  const Descriptor file(path, path);
+// Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
+RandomFile::RandomFile(const std::string& path, std::string shown)
+    : shown_(std::move(shown)),
+      descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
+  if (descriptor_ < 0) cannot_read(std::strerror(errno));
+}
+
+RandomFile::~RandomFile() { ::close(descriptor_); }
+
+void RandomFile::cannot_read(const std::string& reason) const {
+  throw Error(ErrorKind::data, shown_ + ": cannot be read: " + reason);
+}
+
+std::uint64_t RandomFile::size() const {
   struct stat status {};
-  if (::fstat(file.number(), &status) != 0) cannot_read(path, std::strerror(errno));
-  if (!S_ISREG(status.st_mode)) cannot_read(path, "it is no regular file");
-  const auto size = std::min(static_cast<std::size_t>(status.st_size), count);
-  if (size > kMostBytes) cannot_read(path, "it is larger than 2 GB");
-  std::vector<std::uint8_t> bytes(size);
+  if (::fstat(descriptor_, &status) != 0) cannot_read(std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) cannot_read("it is no regular file");
+  return static_cast<std::uint64_t>(status.st_size);
+}
+
+std::size_t RandomFile::read_some(std::uint64_t offset, void* to, std::size_t count) const {
   std::size_t done = 0;
-  while (done < size) {
-    const ssize_t got = ::read(file.number(), bytes.data() + done, size - done);
+  while (done < count) {
+    const ssize_t got = ::pread(descriptor_, static_cast<char*>(to) + done, count - done,
+                                static_cast<off_t>(offset + done));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) cannot_read(path, std::strerror(errno));
+    if (got < 0) cannot_read(std::strerror(errno));
     if (got == 0) break;
     done += static_cast<std::size_t>(got);
   }
-  bytes.resize(done);
+  return done;
+}
+
+void RandomFile::read(std::uint64_t offset, void* to, std::size_t count) const {
+  if (read_some(offset, to, count) < count) cannot_read("it has become shorter than it was");
+}
+
+std::vector<std::uint8_t> read_first_bytes(const std::string& path, std::size_t count) {
+  const RandomFile file(path, path);
+  const std::uint64_t size = std::min<std::uint64_t>(file.size(), count);
+  if (size > kMostBytes) {
+    throw Error(ErrorKind::data, path + ": cannot be read: it is larger than 2 GB");
+  }
+  std::vector<std::uint8_t> bytes(size);
+  bytes.resize(file.read_some(0, bytes.data(), size));
   return bytes;
 }
 
@@ -66,18 +75,15 @@ std::vector<std::uint8_t> read_bytes(const std::string& path) {
 
 std::vector<std::uint8_t> read_range(const std::string& path, std::uint64_t offset,
                                      std::size_t count, const std::string& shown) {
-  const Descriptor file(path, shown);
+  const RandomFile file(path, shown);
   std::vector<std::uint8_t> bytes(count);
-  std::size_t done = 0;
-  while (done < count) {
-    const ssize_t got = ::pread(file.number(), bytes.data() + done, count - done,
-                                static_cast<off_t>(offset + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) cannot_read(shown, std::strerror(errno));
-    if (got == 0) cannot_read(shown, "it has become shorter than it was");
-    done += static_cast<std::size_t>(got);
-  }
+  file.read(offset, bytes.data(), count);
   return bytes;
+}
+
+bool is_file(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored);
 }
 
 }  // namespace clr

@@ -45,7 +45,8 @@ class GifReader {
         picture.Top > file_->SHeight - picture.Height) {
       damaged("its first picture leaves its screen");
     }
-    const ColorMapObject* colors = picture.ColorMap != nullptr ? picture.ColorMap : file_->SColorMap;
+    const ColorMapObject* colors =
+        picture.ColorMap != nullptr ? picture.ColorMap : file_->SColorMap;
     if (colors == nullptr) damaged("no palette");
     Image image;
     image.width = file_->SWidth;
@@ -56,10 +57,9 @@ class GifReader {
     std::vector<GifPixelType> line(static_cast<std::size_t>(picture.Width));
     const auto read_line = [&](int y) {
       require(DGifGetLine(file_, line.data(), picture.Width));
-      std::uint8_t* to =
-          image.pixels.data() +
-          3 * (static_cast<std::size_t>(picture.Top + y) * static_cast<std::size_t>(image.width) +
-               static_cast<std::size_t>(picture.Left));
+      std::uint8_t* to = image.pixels.data() + 3 * (static_cast<std::size_t>(picture.Top + y) *
+                                                        static_cast<std::size_t>(image.width) +
+                                                    static_cast<std::size_t>(picture.Left));
       for (const GifPixelType number : line) {
         if (number >= colors->ColorCount) damaged("a color that its palette lacks");
         const GifColorType& color = colors->Colors[number];

@@ -2,8 +2,8 @@
 #include "clr/data/gzip_file.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -19,38 +19,6 @@ namespace {
 
 constexpr std::size_t kPiece = std::size_t{1} << 20;
 
-class GzipReader {
- public:
-  explicit GzipReader(const std::string& path) : path_(path) {
-    errno = 0;
-    file_ = gzopen(path.c_str(), "rb");
-    if (file_ == nullptr) {
-      throw Error(ErrorKind::data, path + ": cannot be read: " + std::strerror(errno));
-    }
-    gzbuffer(file_, 1U << 18);
-  }
-  ~GzipReader() { gzclose(file_); }
-  GzipReader(const GzipReader&) = delete;
-  GzipReader& operator=(const GzipReader&) = delete;
-
-  /// Up to `count` bytes; 0 at the end of a whole file.
-  std::size_t read(std::uint8_t* to, std::size_t count) {
-    const int got = gzread(file_, to, static_cast<unsigned>(std::min(count, kPiece)));
-    int state = Z_OK;
-    gzerror(file_, &state);
-    // A file without its end gives what it has, then says so.
-    if (got < 0 || (state != Z_OK && state != Z_STREAM_END)) {
-      throw Error(ErrorKind::data,
-                  path_ + ": expected a whole gzip file, got a cut-off or damaged one");
-    }
-    return static_cast<std::size_t>(got);
-  }
-
- private:
-  const std::string& path_;
-  gzFile file_ = nullptr;
-};
-
 [[noreturn]] void cannot_inflate(const std::string& path, const std::string& folder, int error) {
   const bool many = error == EMFILE || error == ENFILE;
   throw Error(ErrorKind::output,
@@ -60,6 +28,31 @@ class GzipReader {
 }
 
 }  // namespace
+
+GzipReader::GzipReader(const std::string& path, const char* kind) : path_(path), kind_(kind) {
+  errno = 0;
+  file_ = gzopen(path.c_str(), "rb");
+  if (file_ == nullptr) {
+    throw Error(ErrorKind::data, path + ": cannot be read: " + std::strerror(errno));
+  }
+  gzbuffer(file_, 1U << 18);
+}
+
+GzipReader::~GzipReader() { gzclose(file_); }
+
+std::size_t GzipReader::read(void* to, std::size_t count) {
+  const int got = gzread(file_, to, static_cast<unsigned>(std::min(count, kPiece)));
+  int state = Z_OK;
+  gzerror(file_, &state);
+  // A file without its end gives what it has, then nothing and why.
+  if (got < 0 || (got == 0 && state != Z_OK && state != Z_STREAM_END)) fail();
+  return static_cast<std::size_t>(got);
+}
+
+void GzipReader::fail() const {
+  throw Error(ErrorKind::data,
+              fmt::format("{}: expected a whole {}, got a cut-off or damaged one", path_, kind_));
+}
 
 bool looks_like_gzip(std::span<const std::uint8_t> bytes) {
   return ByteReader(bytes).is(0, "\x1f\x8b");

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <zlib.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -11,6 +13,27 @@ namespace clr {
 
 /// Whether bytes begin like a gzip file.
 bool looks_like_gzip(std::span<const std::uint8_t> bytes);
+
+/// Reads a gzip file, or one that is not compressed, from front to back.
+class GzipReader {
+ public:
+  /// `kind` is what messages call a whole one. Throws:  Error{data} naming the file: not readable.
+  explicit GzipReader(const std::string& path, const char* kind = "gzip file");
+  ~GzipReader();
+  GzipReader(const GzipReader&) = delete;
+  GzipReader& operator=(const GzipReader&) = delete;
+
+  /// Up to `count` bytes; 0 at the end of a whole file. Throws:  Error{data}: cut off, damaged.
+  std::size_t read(void* to, std::size_t count);
+
+  /// That the file is cut off or damaged. Throws:  Error{data}.
+  [[noreturn]] void fail() const;
+
+ private:
+  std::string path_;
+  const char* kind_;
+  gzFile file_;
+};
 
 /// The content of a gzip file, no more than `most` bytes of it.
 ///

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <utility>
@@ -16,6 +15,7 @@
 #include "clr/data/file_bytes.h"
 #include "clr/data/fingerprint.h"
 #include "clr/data/gzip_file.h"
+#include "clr/data/one_file_dataset.h"
 #include "clr/data/sources.h"
 
 namespace clr {
@@ -65,7 +65,8 @@ std::vector<std::uint32_t> read_sizes(const std::string& path, std::uint32_t kin
     const auto size = reader.u32(4 + 4 * i);
     if (!size) fail(path, "expected a whole header, got a cut-off one");
     if (*size == 0 || all > kMostBytes / *size) {
-      fail(path, fmt::format("expected sizes of 1 or more and 4 GiB or less in all, got {}", *size));
+      fail(path,
+           fmt::format("expected sizes of 1 or more and 4 GiB or less in all, got {}", *size));
     }
     sizes.push_back(*size);
     all *= *size;
@@ -97,14 +98,13 @@ IdxFile read_idx(const std::string& path, std::uint32_t kind, std::int64_t max_p
   return file;
 }
 
-class IdxDataset final : public Dataset {
+class IdxDataset final : public OneFileDataset {
  public:
   IdxDataset(std::string path, IdxFile images, std::optional<IdxFile> labels,
              std::vector<std::string> classes)
-      : path_(std::move(path)),
+      : OneFileDataset(std::move(path), std::move(classes)),
         images_(std::move(images)),
-        labels_(std::move(labels)),
-        classes_(std::move(classes)) {}
+        labels_(std::move(labels)) {}
 
   std::int64_t size() const override { return images_.sizes[0]; }
 
@@ -121,29 +121,20 @@ class IdxDataset final : public Dataset {
   }
 
   std::int64_t label(std::int64_t index) const override {
-    if (classes_.empty()) return -1;
+    if (!labelled()) return -1;
     return labels_->bytes[labels_->start + static_cast<std::size_t>(index)];
   }
-  std::string name(std::int64_t index) const override {
-    return fmt::format("{}/{}", std::filesystem::path(path_).filename().string(), index);
-  }
-  std::string location(std::int64_t index) const override {
-    return fmt::format("{}/{}", path_, index);
-  }
-  const std::vector<std::string>& classes() const override { return classes_; }
   std::string fingerprint() const override {
     Fingerprint result;
-    result.add(std::filesystem::path(path_).filename().string());
+    result.add(file_name());
     for (const std::uint32_t one : images_.sizes) result.add(std::int64_t{one});
     for (std::int64_t i = 0; i < size(); ++i) result.add(label(i));
     return result.hex();
   }
 
  private:
-  std::string path_;
   IdxFile images_;
   std::optional<IdxFile> labels_;
-  std::vector<std::string> classes_;
 };
 
 std::unique_ptr<Dataset> make_idx(const std::string& images_path,
@@ -155,8 +146,8 @@ std::unique_ptr<Dataset> make_idx(const std::string& images_path,
   if (labels_path && config.labels != LabelMode::none) {
     labels = read_idx(*labels_path, kByteLabels, config.max_pixels);
     if (labels->sizes[0] != images.sizes[0]) {
-      fail(*labels_path,
-           fmt::format("expected {} labels, one an image, got {}", images.sizes[0], labels->sizes[0]));
+      fail(*labels_path, fmt::format("expected {} labels, one an image, got {}", images.sizes[0],
+                                     labels->sizes[0]));
     }
     const auto most = *std::max_element(
         labels->bytes.begin() + static_cast<std::ptrdiff_t>(labels->start), labels->bytes.end());
@@ -166,11 +157,6 @@ std::unique_ptr<Dataset> make_idx(const std::string& images_path,
   }
   return std::make_unique<IdxDataset>(images_path, std::move(images), std::move(labels),
                                       std::move(classes));
-}
-
-bool is_file(const std::string& path) {
-  std::error_code ignored;
-  return std::filesystem::is_regular_file(path, ignored);
 }
 
 /// A file of a split below `folder`, by the names that sets use.
@@ -198,8 +184,8 @@ bool is_idx_folder(const std::string& path) {
   return find_file(path, Split::train, kImages) || find_file(path, Split::test, kImages);
 }
 
-bool is_idx_file(const std::string& path) {
-  return ByteReader(read_first(path, 4), true).u32(0) == kByteImages;
+bool looks_like_idx(std::span<const std::uint8_t> first_bytes) {
+  return ByteReader(first_bytes, true).u32(0) == kByteImages;
 }
 
 std::unique_ptr<Dataset> open_idx_folder(const std::string& path, Split split,

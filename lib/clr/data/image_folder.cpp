@@ -28,20 +28,6 @@ std::string join(const std::string& folder, const std::string& name) {
   return folder.empty() ? name : folder + "/" + name;
 }
 
-/// Whether a name alone says that this is an image: opening a million files to look would take
-/// minutes.
-bool has_image_extension(std::string_view name) {
-  constexpr std::array<std::string_view, 12> kExtensions = {
-      "jpg", "jpeg", "jfif", "png", "bmp", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"};
-  const auto dot = name.rfind('.');
-  if (dot == std::string_view::npos) return false;
-  std::string extension(name.substr(dot + 1));
-  for (char& c : extension) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
-}
-
 bool is_split_name(std::string_view name) {
   constexpr std::array<std::string_view, 5> kNames = {"train", "val", "valid", "validation",
                                                       "test"};

@@ -235,6 +235,18 @@ ImageFormat sniff(Bytes bytes) {
   return ImageFormat::unknown;
 }
 
+bool has_image_extension(std::string_view name) {
+  constexpr std::array<std::string_view, 12> kExtensions = {
+      "jpg", "jpeg", "jfif", "png", "bmp", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"};
+  const auto dot = name.rfind('.');
+  if (dot == std::string_view::npos) return false;
+  std::string extension(name.substr(dot + 1));
+  for (char& c : extension) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
+}
+
 const char* to_string(ImageFormat format) {
   constexpr std::array kNames = {"unknown", "JPEG", "PNG", "BMP",       "WebP",
                                  "TIFF",    "PNM",  "GIF", "JPEG 2000", "HEIF or AVIF"};

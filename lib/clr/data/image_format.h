@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "clr/core/image.h"
 
@@ -16,6 +17,10 @@ constexpr std::size_t kSniffBytes = 32;
 
 /// The format by its first bytes, never by a name.
 ImageFormat sniff(std::span<const std::uint8_t> bytes);
+
+/// Whether a name alone says that this is an image: opening a million files to look would take
+/// minutes.
+bool has_image_extension(std::string_view name);
 
 /// "JPEG", "PNG", ..., "unknown".
 const char* to_string(ImageFormat format);

@@ -108,7 +108,8 @@ class JpegDecoder {
 
   /// A file of several scans has to be read to its end in any case.
   bool reads_in_parts() {
-    return info_.progressive_mode == FALSE && !is_cmyk() && jpeg_has_multiple_scans(&info_) == FALSE;
+    return info_.progressive_mode == FALSE && !is_cmyk() &&
+           jpeg_has_multiple_scans(&info_) == FALSE;
   }
 
   Image read_part(Region& region, Image image) {

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "clr/core/error.h"
-#include "clr/data/dataset.h"
+#include "clr/data/sources.h"
 
 namespace clr {
 
@@ -24,6 +24,24 @@ std::vector<std::int64_t> match_classes(const Dataset& train, const Dataset& tes
     result.push_back(found - known.begin());
   }
   return result;
+}
+
+std::vector<std::string> parse_class_names(std::span<const std::uint8_t> text,
+                                           const std::string& where, std::size_t count) {
+  std::vector<std::string> names(1);
+  for (const std::uint8_t byte : text) {
+    if (byte == '\n') {
+      names.emplace_back();
+    } else if (byte != '\r') {
+      names.back() += static_cast<char>(byte);
+    }
+  }
+  std::erase(names, "");
+  if (names.size() != count) {
+    throw Error(ErrorKind::data,
+                fmt::format("{}: expected {} class names, got {}", where, count, names.size()));
+  }
+  return names;
 }
 
 }  // namespace clr

@@ -75,37 +75,39 @@ bool is_cifar_archive(const std::string& path) {
   bool cifar = false;
   read_tar(path, [&](const std::string& name) {
     cifar = is_cifar_member(name);
-    const std::string extension = std::filesystem::path(name).extension().string();
-    constexpr std::array kOthers = {".jpg", ".jpeg", ".JPEG", ".JPG", ".png",
-                                    ".PNG", ".webp", ".cls",  ".json"};
-    const bool other = std::find(kOthers.begin(), kOthers.end(), extension) != kOthers.end();
+    const bool other =
+        has_image_extension(name) || name.ends_with(".cls") || name.ends_with(".json");
     return cifar || other ? TarStep::stop : TarStep::skip;
   });
   return cifar;
 }
 
+/// A tar's members, up to the first that is CIFAR's (returns false) if `stop_at_cifar`.
+bool index_shard(Shard& shard, bool stop_at_cifar) {
+  bool cifar = false;
+  index_tar(shard.path, shard.name, [&](TarMember member) {
+    cifar = stop_at_cifar && is_cifar_member(last_part(member.name));
+    shard.members.push_back(std::move(member));
+    return !cifar;
+  });
+  return !cifar;
+}
+
 /// Tars: CIFAR's, or images with or without labels beside them.
 std::unique_ptr<Dataset> open_tars(const Target& target, const std::vector<std::string>& paths,
                                    const DataConfig& config) {
+  const bool alone = paths.size() == 1;
   std::vector<Shard> shards;
   for (const std::string& path : paths) {
     Shard shard{path, path, {}, nullptr};
-    if (looks_like_gzip(read_first_bytes(path, 2))) {
-      if (paths.size() == 1 && is_cifar_archive(path)) {
-        require_train_or_test(target);
-        return open_cifar_tar(path, target.split, config);
-      }
+    const bool compressed = looks_like_gzip(read_first_bytes(path, 2));
+    const bool cifar = compressed && alone && is_cifar_archive(path);
+    if (compressed && !cifar) {
       auto inflated = std::make_shared<const InflatedFile>(path);
       shard.path = inflated->path();
       shard.holder = std::move(inflated);
     }
-    bool cifar = false;
-    index_tar(shard.path, path, [&](TarMember member) {
-      cifar = paths.size() == 1 && is_cifar_member(last_part(member.name));
-      shard.members.push_back(std::move(member));
-      return !cifar;
-    });
-    if (cifar) {
+    if (cifar || !index_shard(shard, alone)) {
       require_train_or_test(target);
       return open_cifar_tar(path, target.split, config);
     }
@@ -118,12 +120,10 @@ std::unique_ptr<Dataset> open_tars(const Target& target, const std::vector<std::
 std::unique_ptr<Dataset> open_file(const Target& target, const DataConfig& config) {
   const std::string& path = target.path;
   const auto first = read_first_bytes(path, 512);
-  const bool compressed = looks_like_gzip(first);
-  if (looks_like_tar(compressed ? inflate_first(path, 512) : first)) {
-    return open_tars(target, {path}, config);
-  }
+  const auto content = looks_like_gzip(first) ? inflate_first(path, 512) : first;
+  if (looks_like_tar(content)) return open_tars(target, {path}, config);
   if (target.named_split) refuse_split(target);
-  if (is_idx_file(path)) return open_idx_file(path, config);
+  if (looks_like_idx(content)) return open_idx_file(path, config);
   if (looks_like_pack(first)) return open_pack(path, config);
   if (path.ends_with(".csv") || path.ends_with(".tsv") || path.ends_with(".jsonl")) {
     return open_list_file(path, config);

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads what pack_writer.cpp writes.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <string>
@@ -19,6 +14,7 @@
 
 #include "clr/config/json.h"
 #include "clr/core/error.h"
+#include "clr/data/file_bytes.h"
 #include "clr/data/fingerprint.h"
 #include "clr/data/pack_format.h"
 #include "clr/data/sources.h"
@@ -30,50 +26,9 @@ namespace {
   throw Error(ErrorKind::data, path + ": " + what);
 }
 
-/// Read where it is asked for, not mapped: a disk that fails is an error then, not a signal.
-class RandomFile {
- public:
-  explicit RandomFile(const std::string& path)
-      : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    struct stat status {};
-    if (descriptor_ < 0) cannot_read(std::strerror(errno));
-    if (::fstat(descriptor_, &status) != 0) {
-      const int error = errno;
-      ::close(descriptor_);
-      cannot_read(std::strerror(error));
-    }
-    size_ = static_cast<std::uint64_t>(status.st_size);
-  }
-  ~RandomFile() { ::close(descriptor_); }
-  RandomFile(const RandomFile&) = delete;
-  RandomFile& operator=(const RandomFile&) = delete;
-
-  std::uint64_t size() const { return size_; }
-
-  void read(std::uint64_t offset, void* to, std::size_t count) const {
-    for (std::size_t done = 0; done < count;) {
-      const ssize_t got = ::pread(descriptor_, static_cast<char*>(to) + done, count - done,
-                                  static_cast<off_t>(offset + done));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) cannot_read(std::strerror(errno));
-      if (got == 0) cannot_read("it has become shorter than it was");
-      done += static_cast<std::size_t>(got);
-    }
-  }
-
- private:
-  [[noreturn]] void cannot_read(const std::string& reason) const {
-    fail(path_, "cannot be read: " + reason);
-  }
-
-  const std::string& path_;
-  int descriptor_;
-  std::uint64_t size_ = 0;
-};
-
 class PackDataset final : public Dataset {
  public:
-  PackDataset(const std::string& path, bool labels) : path_(path), file_(path_) {
+  PackDataset(const std::string& path, bool labels) : path_(path), file_(path, path) {
     const PackFooter footer = read_footer();
     const std::string index = read_index(footer);
     entries_.resize(footer.images);
@@ -93,8 +48,9 @@ class PackDataset final : public Dataset {
     std::vector<std::uint8_t> record(entry.bytes);
     file_.read(entry.offset, record.data(), record.size());
     if (XXH3_64bits(record.data(), record.size()) != entry.checksum) {
-      fail(location(index), "expected the bytes that were packed, got others (checksum); the pack "
-                            "is damaged");
+      fail(location(index),
+           "expected the bytes that were packed, got others (checksum); the pack "
+           "is damaged");
     }
     if (entry.raw_width == 0) return record;
     Image image;
@@ -177,14 +133,14 @@ class PackDataset final : public Dataset {
     for (const PackEntry& entry : entries_) {
       const bool inside = entry.offset <= records_end && entry.bytes <= records_end - entry.offset;
       const bool raw = entry.raw_width != 0 || entry.raw_height != 0;
-      const bool sized = !raw || (entry.raw_width >= 1 && entry.raw_width <= kMostSide &&
-                                  entry.raw_height >= 1 && entry.raw_height <= kMostSide &&
-                                  std::uint64_t{3} * entry.raw_width * entry.raw_height ==
-                                      entry.bytes);
-      const bool labelled = classes_.empty()
-                                ? entry.label == -1
-                                : entry.label >= 0 &&
-                                      entry.label < static_cast<std::int64_t>(classes_.size());
+      const bool sized =
+          !raw || (entry.raw_width >= 1 && entry.raw_width <= kMostSide && entry.raw_height >= 1 &&
+                   entry.raw_height <= kMostSide &&
+                   std::uint64_t{3} * entry.raw_width * entry.raw_height == entry.bytes);
+      const bool labelled =
+          classes_.empty()
+              ? entry.label == -1
+              : entry.label >= 0 && entry.label < static_cast<std::int64_t>(classes_.size());
       if (!inside || !sized || !labelled || entry.name_end < name_end ||
           entry.name_end > names_.size()) {
         fail(path_, "expected entries that fit its records, got others; the pack is damaged");

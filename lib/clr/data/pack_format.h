@@ -15,7 +15,7 @@ namespace clr {
 
 static_assert(std::endian::native == std::endian::little, "a pack is written as memory has it");
 
-constexpr std::array<char, 16> kPackMagic = {'C', 'L', 'R', 'P', 'A', 'C', 'K', '\n',
+constexpr std::array<char, 16> kPackMagic = {'C',    'L', 'R', 'P', 'A', 'C', 'K', '\n',
                                              '\x1a', '1', 0,   0,   0,   0,   0,   0};
 
 struct PackEntry {
@@ -35,7 +35,7 @@ struct PackFooter {
   std::uint64_t names_offset = 0;
   std::uint64_t json_offset = 0;
   std::uint64_t footer_offset = 0;
-  std::uint64_t index_checksum = 0;  ///< of everything from entries_offset to footer_offset
+  std::uint64_t index_checksum = 0;   ///< of everything from entries_offset to footer_offset
   std::uint64_t footer_checksum = 0;  ///< of the fields above
   std::array<char, 16> magic = kPackMagic;
 };

@@ -12,6 +12,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "clr/augment/pixel_load.h"
 #include "clr/augment/resample.h"
 #include "clr/config/json.h"
 #include "clr/core/error.h"
@@ -39,15 +40,6 @@ struct Packed {
   std::string unreadable;  ///< why, if it is to be left out
 };
 
-bool is_utf8(const std::string& text) {
-  try {
-    static_cast<void>(Json(text).dump());
-    return true;
-  } catch (const Json::exception&) {
-    return false;
-  }
-}
-
 Size reduced_size(Size size, std::int64_t side) {
   const std::int64_t shorter = std::min(size.width, size.height);
   if (side == 0 || shorter <= side) return size;
@@ -58,23 +50,18 @@ Size reduced_size(Size size, std::int64_t side) {
 }
 
 Image reduce(const Image& image, Size size) {
-  Planes planes(image.size());
-  const std::size_t pixels = planes.plane_size();
-  for (std::size_t i = 0; i < pixels; ++i) {
-    for (std::size_t c = 0; c < 3; ++c) {
-      planes.values[c * pixels + i] = static_cast<float>(image.pixels[3 * i + c]) / 255.0F;
-    }
-  }
+  Planes planes;
+  load_pixels(image, {0, 0, image.width, image.height}, planes);
   resample(planes, size, Interpolation::bilinear);
   Image result;
   result.width = size.width;
   result.height = size.height;
-  const std::size_t left = planes.plane_size();
-  result.pixels.resize(3 * left);
-  for (std::size_t i = 0; i < left; ++i) {
+  const std::size_t pixels = planes.plane_size();
+  result.pixels.resize(3 * pixels);
+  for (std::size_t i = 0; i < pixels; ++i) {
     for (std::size_t c = 0; c < 3; ++c) {
       result.pixels[3 * i + c] =
-          static_cast<std::uint8_t>(std::lrint(planes.values[c * left + i] * 255.0F));
+          static_cast<std::uint8_t>(std::lrint(planes.values[c * pixels + i] * 255.0F));
     }
   }
   return result;
@@ -117,13 +104,17 @@ Packed pack_image(Record record, const DataConfig& config, const PackOptions& op
   return packed;
 }
 
-/// Before anything is written: JSON cannot hold them.
+/// Before anything is written: JSON holds UTF-8 alone.
 void check_classes(const Dataset& dataset) {
   for (const std::string& name : dataset.classes()) {
-    if (is_utf8(name)) continue;
-    throw Error(ErrorKind::data,
-                fmt::format("class {}: expected a name in UTF-8 for a pack, got other bytes; rename it",
-                            Json(name).dump(-1, ' ', false, Json::error_handler_t::replace)));
+    try {
+      static_cast<void>(Json(name).dump());
+    } catch (const Json::exception&) {
+      throw Error(ErrorKind::data,
+                  fmt::format("class {}: expected a name in UTF-8 for a pack, got other bytes; "
+                              "rename it",
+                              dump_text(name)));
+    }
   }
 }
 
@@ -150,10 +141,9 @@ class PackWriter {
   /// Returns the size of the file.
   std::uint64_t finish(const Json& json) {
     const std::string text = json.dump();
-    const std::string index =
-        std::string(reinterpret_cast<const char*>(entries_.data()),
-                    entries_.size() * sizeof(PackEntry)) +
-        names_ + text;
+    const std::string index = std::string(reinterpret_cast<const char*>(entries_.data()),
+                                          entries_.size() * sizeof(PackEntry)) +
+                              names_ + text;
     PackFooter footer;
     footer.images = entries_.size();
     footer.entries_offset = offset_;
@@ -182,12 +172,11 @@ class PackWriter {
 
 }  // namespace
 
-PackSummary write_pack(const Dataset& dataset, const DataConfig& config,
-                       const PackOptions& options, const std::filesystem::path& out, int threads,
+PackSummary write_pack(const Dataset& dataset, const DataConfig& config, const PackOptions& options,
+                       const std::filesystem::path& out, int threads,
                        const std::function<void(std::int64_t)>& watch) {
   if (config.on_error == OnError::replace) {
-    throw Error(ErrorKind::config,
-                "/data/on_error: expected fail or skip for a pack, got replace");
+    throw Error(ErrorKind::config, "/data/on_error: expected fail or skip for a pack, got replace");
   }
   check_classes(dataset);
   PackWriter writer(out);
@@ -227,8 +216,9 @@ PackSummary write_pack(const Dataset& dataset, const DataConfig& config,
     if (watch) watch(first + count);
   }
   if (summary.images == 0) {
-    throw Error(ErrorKind::data,
-                out.string() + ": expected an image that can be read, got none; nothing was written");
+    throw Error(
+        ErrorKind::data,
+        out.string() + ": expected an image that can be read, got none; nothing was written");
   }
   summary.bytes = writer.finish({{"classes", dataset.classes()},
                                  {"format", to_string(options.format)},

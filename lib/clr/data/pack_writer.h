@@ -40,8 +40,8 @@ struct PackSummary {
 /// Throws:  Error{data} for an image that cannot be read, unless data.on_error = skip, and when
 ///          more than data.max_bad are left out; Error{config} for data.on_error = replace;
 ///          Error{output} naming what cannot be written; Error{stopped} after stop_requested().
-PackSummary write_pack(const Dataset& dataset, const DataConfig& config,
-                       const PackOptions& options, const std::filesystem::path& out, int threads,
+PackSummary write_pack(const Dataset& dataset, const DataConfig& config, const PackOptions& options,
+                       const std::filesystem::path& out, int threads,
                        const std::function<void(std::int64_t)>& watch = {});
 
 }  // namespace clr

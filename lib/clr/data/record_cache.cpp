@@ -75,8 +75,8 @@ CachePlan plan_cache(const Dataset& dataset, const DataConfig& config, std::int6
   if (readable == 0) return {};
   const double images = static_cast<double>(dataset.size());
   CachePlan plan;
-  plan.most_bytes = static_cast<std::int64_t>(config.cache_memory *
-                                              static_cast<double>(physical_memory()));
+  plan.most_bytes =
+      static_cast<std::int64_t>(config.cache_memory * static_cast<double>(physical_memory()));
   const auto expected = [&](CacheMode mode) {
     return (mode == CacheMode::decoded ? pixels : encoded_bytes) / readable * images;
   };

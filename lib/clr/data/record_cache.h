@@ -39,7 +39,7 @@ class RecordCache {
 struct CachePlan {
   CacheMode mode = CacheMode::none;  ///< none, encoded or decoded
   std::int64_t most_bytes = 0;       ///< data.cache_memory of the memory
-  double expected_bytes = 0.0;       ///< of the whole set in that mode, from a sample of its records
+  double expected_bytes = 0.0;  ///< of the whole set in that mode, from a sample of its records
 
   /// What the cache will hold when every image has been read.
   double held_bytes() const;

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <exception>
 #include <iterator>
 #include <string>
@@ -13,14 +12,12 @@
 #include "clr/augment/pixel_math.h"
 #include "clr/core/error.h"
 #include "clr/data/decode_record.h"
+#include "clr/data/part_to_decode.h"
 
 namespace clr {
 namespace {
 
 constexpr std::uint32_t kReplacementTries = 100;
-
-/// Of the whole image; above it, the part costs as much.
-constexpr double kLargestPart = 0.7;
 
 }  // namespace
 
@@ -81,27 +78,6 @@ void RowMaker::render(const PicturePart& image, const std::vector<ViewParameters
   }
 }
 
-/// What all views together read, where that is little enough of the image to save time.
-std::optional<Region> RowMaker::part_to_decode(const std::vector<ViewParameters>& parameters,
-                                               Size size) const {
-  int left = size.width;
-  int top = size.height;
-  int right = 0;
-  int bottom = 0;
-  for (int view = 0; view < augmenter_->view_count(); ++view) {
-    const auto source = augmenter_->source(view, parameters[static_cast<std::size_t>(view)]);
-    if (!source) return std::nullopt;
-    left = std::min(left, source->x);
-    top = std::min(top, source->y);
-    right = std::max(right, source->x + source->width);
-    bottom = std::max(bottom, source->y + source->height);
-  }
-  const Region part{left, top, right - left, bottom - top};
-  const double share = static_cast<double>(part.width) * part.height /
-                       (static_cast<double>(size.width) * size.height);
-  return share < kLargestPart ? std::optional(part) : std::nullopt;
-}
-
 template <class Work>
 void RowMaker::located(std::int64_t index, Work work) const {
   try {
@@ -120,12 +96,13 @@ void RowMaker::render_encoded(std::int64_t index, std::span<const std::uint8_t> 
   std::optional<std::vector<ViewParameters>> parameters;
   Region region;
   const auto decode_it = [&] {
-    if (known_good && cache_mode_ != CacheMode::decoded && !request.apply_exif) {
+    if (known_good && cache_mode_ != CacheMode::decoded && !request.apply_exif &&
+        decodes_in_parts(bytes)) {
       const Size size = probe(bytes, request);
       parameters = sample(draws, size);
-      if (const auto part = part_to_decode(*parameters, size)) {
+      if (const auto part = part_to_decode(*augmenter_, *parameters, size)) {
         region = *part;
-        image = decode_part(bytes, request, region, std::move(image));
+        image = decode_part(bytes, region, std::move(image));
         return;
       }
     }

@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -46,8 +45,6 @@ class RowMaker {
               BatchBuffer& buffer, std::int64_t row) const;
   void render_encoded(std::int64_t index, std::span<const std::uint8_t> bytes, RngAddress draws,
                       LoaderClock::Lap& lap, BatchBuffer& buffer, std::int64_t row) const;
-  std::optional<Region> part_to_decode(const std::vector<ViewParameters>& parameters,
-                                       Size size) const;
   void replace(RngAddress draws, BatchBuffer& buffer, std::int64_t row) const;
 
   std::shared_ptr<const Dataset> dataset_;

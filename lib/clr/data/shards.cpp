@@ -99,7 +99,8 @@ std::optional<std::string> read_label(const Shard& shard, const TarMember& membe
     throw Error(ErrorKind::data, shard.name + ": " + member.name + ": " + what);
   };
   if (member.size > kMostLabelBytes) fail("expected a label of at most 1 MiB, got a larger file");
-  const auto bytes = read_range(shard.path, member.offset, static_cast<std::size_t>(member.size), shard.name);
+  const auto bytes =
+      read_range(shard.path, member.offset, static_cast<std::size_t>(member.size), shard.name);
   std::string text(bytes.begin(), bytes.end());
   if (extension == "cls") {
     const auto is_space = [](char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; };
@@ -218,7 +219,9 @@ std::unique_ptr<Dataset> open_shards(std::vector<Shard> shards, const DataConfig
     add_members(shards, i, groups);
     shards[i].members = {};  // The samples have what they need of them.
     if (groups.size() == before) {
-      throw Error(ErrorKind::data, shards[i].name + ": expected images or CIFAR's binary files, got a tar without any");
+      throw Error(
+          ErrorKind::data,
+          shards[i].name + ": expected images or CIFAR's binary files, got a tar without any");
     }
   }
   const bool has_labels =
@@ -252,8 +255,9 @@ std::unique_ptr<Dataset> open_shards(std::vector<Shard> shards, const DataConfig
     const auto folders = folders_of(samples);
     if (folders) classes = number_classes(*folders, samples);
     if (!folders && config.labels == LabelMode::folder) {
-      throw Error(ErrorKind::data,
-                  shards[0].name + ": expected labels or class folders (data.labels = folder), got none");
+      throw Error(
+          ErrorKind::data,
+          shards[0].name + ": expected labels or class folders (data.labels = folder), got none");
     }
   }
   return std::make_unique<ShardDataset>(std::move(shards), std::move(samples), std::move(classes));

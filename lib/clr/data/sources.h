@@ -59,7 +59,7 @@ bool is_cifar_member(const std::string& name);
 
 /// MNIST's format: bytes in an array of 3 dimensions, and labels, each file perhaps gzipped.
 bool is_idx_folder(const std::string& path);
-bool is_idx_file(const std::string& path);
+bool looks_like_idx(std::span<const std::uint8_t> first_bytes);
 std::unique_ptr<Dataset> open_idx_folder(const std::string& path, Split split,
                                          const DataConfig& config);
 std::unique_ptr<Dataset> open_idx_file(const std::string& path, const DataConfig& config);
@@ -68,6 +68,12 @@ std::unique_ptr<Dataset> open_idx_file(const std::string& path, const DataConfig
 bool is_stl10_folder(const std::string& path);
 std::unique_ptr<Dataset> open_stl10_folder(const std::string& path, Split split,
                                            const DataConfig& config);
+
+/// The names in a file of one a line, empty lines left out; `where` is the file.
+///
+/// Throws:  Error{data} for another number of them than `count`.
+std::vector<std::string> parse_class_names(std::span<const std::uint8_t> text,
+                                           const std::string& where, std::size_t count);
 
 /// A pack of pack_writer.h.
 bool looks_like_pack(std::span<const std::uint8_t> first_bytes);

@@ -3,8 +3,6 @@
 // 10. Its unlabeled images are 2.8 GB: they are read where they lie.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +10,7 @@
 #include "clr/core/error.h"
 #include "clr/data/file_bytes.h"
 #include "clr/data/fingerprint.h"
+#include "clr/data/one_file_dataset.h"
 #include "clr/data/sources.h"
 
 namespace clr {
@@ -22,20 +21,20 @@ constexpr std::size_t kPlane = kSide * kSide;
 constexpr std::size_t kRecord = 3 * kPlane;
 constexpr std::size_t kClasses = 10;
 
-class Stl10 final : public Dataset {
+class Stl10 final : public OneFileDataset {
  public:
-  Stl10(std::string path, std::int64_t size, std::vector<std::uint8_t> labels,
+  Stl10(const std::string& path, std::int64_t size, std::vector<std::uint8_t> labels,
         std::vector<std::string> classes)
-      : path_(std::move(path)),
+      : OneFileDataset(path, std::move(classes)),
+        file_(path, path),
         size_(size),
-        labels_(std::move(labels)),
-        classes_(std::move(classes)) {}
+        labels_(std::move(labels)) {}
 
   std::int64_t size() const override { return size_; }
 
   Record get(std::int64_t index) const override {
-    const auto bytes =
-        read_range(path_, static_cast<std::uint64_t>(index) * kRecord, kRecord, path_);
+    std::vector<std::uint8_t> bytes(kRecord);
+    file_.read(static_cast<std::uint64_t>(index) * kRecord, bytes.data(), kRecord);
     Image image;
     image.width = kSide;
     image.height = kSide;
@@ -51,60 +50,32 @@ class Stl10 final : public Dataset {
   }
 
   std::int64_t label(std::int64_t index) const override {
-    return labels_.empty() ? -1 : labels_[static_cast<std::size_t>(index)] - 1;
+    return labelled() ? labels_[static_cast<std::size_t>(index)] - 1 : -1;
   }
-  std::string name(std::int64_t index) const override {
-    return fmt::format("{}/{}", std::filesystem::path(path_).filename().string(), index);
-  }
-  std::string location(std::int64_t index) const override {
-    return fmt::format("{}/{}", path_, index);
-  }
-  const std::vector<std::string>& classes() const override { return classes_; }
   std::string fingerprint() const override {
     Fingerprint result;
-    for (const auto& one : classes_) result.add(one);
-    result.add(std::filesystem::path(path_).filename().string());
+    for (const auto& one : classes()) result.add(one);
+    result.add(file_name());
     result.add(size_);
     for (std::int64_t i = 0; i < size(); ++i) result.add(label(i));
     return result.hex();
   }
 
  private:
-  std::string path_;
+  RandomFile file_;
   std::int64_t size_;
   std::vector<std::uint8_t> labels_;
-  std::vector<std::string> classes_;
 };
 
 std::string images_path(const std::string& folder, Split split) {
   return folder + "/" + to_string(split) + "_X.bin";
 }
 
-bool is_file(const std::string& path) {
-  std::error_code ignored;
-  return std::filesystem::is_regular_file(path, ignored);
-}
-
 std::vector<std::string> class_names(const std::string& folder) {
-  std::vector<std::string> names;
   const std::string path = folder + "/class_names.txt";
-  if (!is_file(path)) {
-    for (std::size_t i = 1; i <= kClasses; ++i) names.push_back(std::to_string(i));
-    return names;
-  }
-  names.emplace_back();
-  for (const std::uint8_t byte : read_bytes(path)) {
-    if (byte == '\n') {
-      names.emplace_back();
-    } else if (byte != '\r') {
-      names.back() += static_cast<char>(byte);
-    }
-  }
-  std::erase(names, "");
-  if (names.size() != kClasses) {
-    throw Error(ErrorKind::data, fmt::format("{}: expected {} class names, got {}", path, kClasses,
-                                             names.size()));
-  }
+  if (is_file(path)) return parse_class_names(read_bytes(path), path, kClasses);
+  std::vector<std::string> names;
+  for (std::size_t i = 1; i <= kClasses; ++i) names.push_back(std::to_string(i));
   return names;
 }
 
@@ -133,12 +104,13 @@ std::unique_ptr<Dataset> open_stl10_folder(const std::string& path, Split split,
                                            const DataConfig& config) {
   const std::string images = images_path(path, split);
   if (!is_file(images)) {
-    throw Error(ErrorKind::data,
-                fmt::format("{}: expected {}_X.bin, which is missing; {}#test and {}#unlabeled name "
-                            "STL-10's other parts",
-                            path, to_string(split), path, path));
+    throw Error(
+        ErrorKind::data,
+        fmt::format("{}: expected {}_X.bin, which is missing; {}#test and {}#unlabeled name "
+                    "STL-10's other parts",
+                    path, to_string(split), path, path));
   }
-  const std::uintmax_t bytes = std::filesystem::file_size(images);
+  const std::uint64_t bytes = RandomFile(images, images).size();
   if (bytes == 0 || bytes % kRecord != 0) {
     throw Error(ErrorKind::data,
                 fmt::format("{}: expected whole images of {} bytes, got {} bytes; the file may be "
@@ -151,10 +123,13 @@ std::unique_ptr<Dataset> open_stl10_folder(const std::string& path, Split split,
     throw Error(ErrorKind::data,
                 images + ": expected labels (data.labels = folder), got STL-10's unlabeled part");
   }
-  if (!labelled) return std::make_unique<Stl10>(images, size, std::vector<std::uint8_t>{}, std::vector<std::string>{});
-  return std::make_unique<Stl10>(images, size,
-                                 read_labels(path + "/" + to_string(split) + "_y.bin", size),
-                                 class_names(path));
+  std::vector<std::uint8_t> labels;
+  std::vector<std::string> classes;
+  if (labelled) {
+    labels = read_labels(path + "/" + to_string(split) + "_y.bin", size);
+    classes = class_names(path);
+  }
+  return std::make_unique<Stl10>(images, size, std::move(labels), std::move(classes));
 }
 
 }  // namespace clr

@@ -15,56 +15,31 @@
 #include <utility>
 
 #include "clr/core/error.h"
+#include "clr/data/tar_header.h"
 
 namespace clr {
 namespace {
 
-constexpr std::uint64_t kBlock = 512;
 constexpr std::uint64_t kMostExtra = std::uint64_t{1} << 20;  // a long name or a pax header
 
-using Block = std::array<char, kBlock>;
-
-std::string_view text_at(const Block& block, std::size_t offset, std::size_t count) {
-  return {block.data() + offset, strnlen(block.data() + offset, count)};
-}
-
-/// A number of a header: octal digits or, for large ones, GNU's big-endian bytes.
-std::optional<std::uint64_t> number_at(const Block& block, std::size_t offset, std::size_t count) {
-  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(block[offset + i]); };
+/// The size of a header's content: octal digits or, for large ones, GNU's big-endian bytes.
+std::optional<std::uint64_t> size_of(const TarBlock& block) {
+  constexpr std::size_t kOffset = 124;
+  constexpr std::size_t kCount = 12;
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(block[kOffset + i]); };
+  if (byte(0) != 0x80U) return tar_octal(block, kOffset, kCount);
   std::uint64_t value = 0;
-  if (byte(0) == 0x80U) {
-    for (std::size_t i = 1; i < count; ++i) {
-      if (value >> 54 != 0) return std::nullopt;
-      value = (value << 8) | byte(i);
-    }
-    return value;
+  for (std::size_t i = 1; i < kCount; ++i) {
+    if (value >> 54 != 0) return std::nullopt;
+    value = (value << 8) | byte(i);
   }
-  bool any = false;
-  for (std::size_t i = 0; i < count; ++i) {
-    const char c = block[offset + i];
-    if (c == ' ' && !any) continue;
-    if (c == ' ' || c == '\0') break;
-    if (c < '0' || c > '7') return std::nullopt;
-    value = value * 8 + static_cast<std::uint64_t>(c - '0');
-    any = true;
-  }
-  if (!any) return std::nullopt;
   return value;
 }
 
-/// The sum of a header's bytes, its own field counted as spaces.
-std::uint64_t header_sum(const Block& block) {
-  std::uint64_t sum = 8 * ' ';
-  for (std::size_t i = 0; i < kBlock; ++i) {
-    if (i < 148 || i >= 156) sum += static_cast<std::uint8_t>(block[i]);
-  }
-  return sum;
-}
-
-std::string header_name(const Block& block) {
-  std::string name(text_at(block, 0, 100));
+std::string header_name(const TarBlock& block) {
+  std::string name(tar_text(block, 0, 100));
   const bool ustar = std::memcmp(block.data() + 257, "ustar\0", 6) == 0;
-  if (const std::string_view prefix = text_at(block, 345, 155); ustar && !prefix.empty()) {
+  if (const std::string_view prefix = tar_text(block, 345, 155); ustar && !prefix.empty()) {
     name = std::string(prefix) + "/" + name;
   }
   return name;
@@ -88,18 +63,17 @@ class TarWalker {
   void walk(const std::function<bool(TarMember)>& visit) {
     Extra extra;
     while (true) {
-      Block header{};
+      TarBlock header{};
       read(at_, header);
-      if (std::all_of(header.begin(), header.end(), [](char c) { return c == 0; })) return;
-      const auto sum = number_at(header, 148, 8);
-      auto size = number_at(header, 124, 12);
-      if (!size || sum != header_sum(header)) {
+      if (is_tar_end(header)) return;
+      auto size = size_of(header);
+      if (!size || !has_tar_sum(header)) {
         fail(at_, "expected a tar header, got other bytes; is the file damaged?");
       }
       const char type = header[156];
       const bool regular = type == '0' || type == '\0' || type == '7';
       if (regular && extra.size) size = extra.size;
-      const std::uint64_t content = at_ + kBlock;
+      const std::uint64_t content = at_ + kTarBlock;
       std::string name = extra.name.value_or(header_name(header));
       if (*size > end_ - content) {
         fail(at_, fmt::format("{}: expected {} bytes, got {}; is the file cut off?", name, *size,
@@ -114,7 +88,7 @@ class TarWalker {
         extra = {};
         if (regular && !visit({std::move(name), content, *size, format_at(content, *size)})) return;
       }
-      at_ = content + (*size + kBlock - 1) / kBlock * kBlock;
+      at_ = content + tar_blocks(*size) * kTarBlock;
     }
   }
 

@@ -26,12 +26,12 @@ MonitorSlice::MonitorSlice(const RunConfig& config, const std::shared_ptr<const 
   const std::int64_t at_once = train.micro_batch > 0 ? train.micro_batch : train.batch_size;
   options_.batch_size = std::min({std::int64_t{256}, at_once, slice_->size()});
   options_.threads = loader_threads;
-  // Read once a check, and gone after it: the training loader's cache is the one that counts.
-  options_.data.cache = CacheMode::none;
   options_.layout = config.train.memory_format == MemoryFormat::channels_last
                         ? PixelLayout::interleaved
                         : PixelLayout::planar;
   options_.data = config.data;
+  // Read once a check, and gone after it: the training loader's cache is the one that counts.
+  options_.data.cache = CacheMode::none;
   if (options_.data.on_error == OnError::replace) options_.data.on_error = OnError::skip;
 }
 

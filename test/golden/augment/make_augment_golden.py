@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes torchvision's float tensor results for clr's augmentation tests (see README.md beside)."""
 
-import json
 import pathlib
 import random
 
@@ -12,6 +11,8 @@ import torchvision
 import torchvision.transforms.functional as F1
 import torchvision.transforms.v2.functional as F2
 from torchvision.transforms import InterpolationMode
+
+from golden_cases import add_output, box, jitter, steps_of, write_cases
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODES = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
@@ -80,16 +81,6 @@ def apply_step(x, op, p):
     if op == "normalize":
         return F2.normalize(x, p["mean"], p["std"])
     raise ValueError(op)
-
-
-def box(top, left, height, width, out_height, out_width, interpolation="bilinear"):
-    return {"top": top, "left": left, "height": height, "width": width, "out_height": out_height,
-            "out_width": out_width, "interpolation": interpolation}
-
-
-def jitter(order, brightness, contrast, saturation, hue):
-    return {"order": order, "brightness": brightness, "contrast": contrast,
-            "saturation": saturation, "hue": hue}
 
 
 def step(op, **params):
@@ -217,23 +208,15 @@ def main():
     for case in cases:
         image = torch.from_numpy(inputs[case["input"]]).permute(2, 0, 1).contiguous()
         x = image.to(torch.float32) / 255
-        steps = case["params"]["steps"] if case["op"] == "chain" else [case]
-        for one in steps:
+        for one in steps_of(case):
             x = apply_step(x, one["op"], one["params"])
         assert x.dtype == torch.float32 and x.dim() == 3 and x.shape[0] == 3
         parts = flat.setdefault(case["op"], [])
-        case["input"] = f"input_{case['input']}.npy"
-        case["output"] = {"file": f"{case['op']}.npy", "offset": sum(p.size for p in parts),
-                          "shape": list(x.shape)}
+        add_output(case, f"{case['op']}.npy", x.shape, parts)
         parts.append(x.contiguous().numpy().reshape(-1))
     for op, parts in flat.items():
         np.save(HERE / f"{op}.npy", np.concatenate(parts))
-
-    header = {"torchvision": torchvision.__version__.split("+")[0], "cases": None}
-    lines = ",\n".join("    " + json.dumps(case) for case in cases)
-    text = json.dumps(header, indent=2).replace("null", "[\n" + lines + "\n  ]")
-    (HERE / "cases.json").write_text(text + "\n")
-    print(f"{len(cases)} cases, {sum(f.stat().st_size for f in HERE.iterdir())} bytes")
+    write_cases(HERE, {"torchvision": torchvision.__version__.split("+")[0]}, cases)
 
 
 if __name__ == "__main__":

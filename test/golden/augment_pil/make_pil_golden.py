@@ -5,7 +5,6 @@
 The cases are those of ../augment/make_augment_golden.py, but for normalize, which works on floats.
 """
 
-import json
 import pathlib
 import sys
 
@@ -18,6 +17,7 @@ from PIL import Image
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "augment"))
+from golden_cases import add_output, steps_of, write_cases  # noqa: E402
 from make_augment_golden import MODES, make_cases, make_inputs  # noqa: E402
 
 
@@ -56,8 +56,7 @@ def main():
     cases = []
     parts = []
     for case in make_cases():
-        steps = case["params"]["steps"] if case["op"] == "chain" else [case]
-        steps = [one for one in steps if one["op"] != "normalize"]
+        steps = [one for one in steps_of(case) if one["op"] != "normalize"]
         # ColorJitter leaves a hue of 0 out; by itself, 8-bit HSV and back changes pixels.
         if not steps or (case["op"] == "hue" and case["params"]["factor"] == 0):
             continue
@@ -67,18 +66,12 @@ def main():
         for one in steps:
             x = apply_step(x, one["op"], one["params"])
         pixels = np.asarray(x).transpose(2, 0, 1)
-        case["input"] = f"input_{case['input']}.npy"
-        case["output"] = {"file": "values.npy", "offset": sum(p.size for p in parts),
-                          "shape": list(pixels.shape)}
+        add_output(case, "values.npy", pixels.shape, parts)
         cases.append(case)
         parts.append(np.ascontiguousarray(pixels).reshape(-1))
     np.save(HERE / "values.npy", np.concatenate(parts))
-    header = {"torchvision": torchvision.__version__.split("+")[0], "pillow": PIL.__version__,
-              "cases": None}
-    lines = ",\n".join("    " + json.dumps(case) for case in cases)
-    text = json.dumps(header, indent=2).replace("null", "[\n" + lines + "\n  ]")
-    (HERE / "cases.json").write_text(text + "\n")
-    print(f"{len(cases)} cases, {sum(f.stat().st_size for f in HERE.iterdir())} bytes")
+    write_cases(HERE, {"torchvision": torchvision.__version__.split("+")[0],
+                       "pillow": PIL.__version__}, cases)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes TensorFlow's results for clr's tests of augment.compat = simclr-tf (see README.md)."""
 
-import json
 import pathlib
+import sys
 
 import numpy as np
 import tensorflow as tf
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "augment"))
+import golden_cases  # noqa: E402
+
 DRAWS = 20000
 
 
@@ -54,14 +57,8 @@ STEPS = {
 }
 
 
-def box(top, left, height, width, out_height, out_width, interpolation="bicubic"):
-    return {"top": top, "left": left, "height": height, "width": width, "out_height": out_height,
-            "out_width": out_width, "interpolation": interpolation}
-
-
-def jitter_params(order, brightness, contrast, saturation, hue):
-    return {"order": order, "brightness": brightness, "contrast": contrast,
-            "saturation": saturation, "hue": hue}
+def box(*region, interpolation="bicubic"):
+    return golden_cases.box(*region, interpolation)
 
 
 def make_cases():
@@ -72,14 +69,14 @@ def make_cases():
         cases.append({"op": op, "input": name, "params": params})
 
     for mode in ("bilinear", "bicubic"):
-        add("resized_crop", photo, **box(0, 0, 37, 48, 16, 16, mode))
-        add("resized_crop", photo, **box(5, 7, 9, 11, 24, 24, mode))
-        add("resized_crop", photo, **box(2, 9, 30, 13, 20, 20, mode))
-        add("resized_crop", photo, **box(20, 31, 17, 17, 17, 17, mode))
-        add("resized_crop", photo, **box(36, 47, 1, 1, 4, 4, mode))
-        add("resized_crop", photo, **box(0, 0, 2, 3, 7, 7, mode))
-        add("resized_crop", tiny, **box(3, 0, 29, 22, 32, 32, mode))
-        add("resized_crop", colors, **box(0, 0, 16, 20, 27, 27, mode))
+        add("resized_crop", photo, **box(0, 0, 37, 48, 16, 16, interpolation=mode))
+        add("resized_crop", photo, **box(5, 7, 9, 11, 24, 24, interpolation=mode))
+        add("resized_crop", photo, **box(2, 9, 30, 13, 20, 20, interpolation=mode))
+        add("resized_crop", photo, **box(20, 31, 17, 17, 17, 17, interpolation=mode))
+        add("resized_crop", photo, **box(36, 47, 1, 1, 4, 4, interpolation=mode))
+        add("resized_crop", photo, **box(0, 0, 2, 3, 7, 7, interpolation=mode))
+        add("resized_crop", tiny, **box(3, 0, 29, 22, 32, 32, interpolation=mode))
+        add("resized_crop", colors, **box(0, 0, 16, 20, 27, 27, interpolation=mode))
     one = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}
     order = ["brightness", "contrast", "saturation", "hue"]
     for part, values in (("brightness", (0.0, 0.4, 1.7)), ("contrast", (-0.3, 0.0, 0.5, 1.8)),
@@ -87,9 +84,9 @@ def make_cases():
         for value in values:
             add("color_jitter", colors, order=order, **{**one, part: value})
         add("color_jitter", photo, order=order, **{**one, part: values[-1]})
-    add("color_jitter", tiny, **jitter_params(["hue", "contrast", "brightness", "saturation"],
+    add("color_jitter", tiny, **golden_cases.jitter(["hue", "contrast", "brightness", "saturation"],
                                               1.31, 0.68, 1.22, -0.06))
-    add("color_jitter", tiny, **jitter_params(["contrast", "saturation", "hue", "brightness"],
+    add("color_jitter", tiny, **golden_cases.jitter(["contrast", "saturation", "hue", "brightness"],
                                               0.74, 1.39, 0.61, 0.09))
     for name in (photo, colors):
         add("grayscale", name)
@@ -105,10 +102,10 @@ def make_cases():
     chain(colors, ("resized_crop", box(0, 3, 14, 16, 24, 24)), ("horizontal_flip", {}),
           ("grayscale", {}), ("clip", {}))
     chain(tiny, ("resized_crop", box(4, 6, 21, 25, 32, 32)), ("horizontal_flip", {}),
-          ("color_jitter", jitter_params(["hue", "contrast", "brightness", "saturation"],
+          ("color_jitter", golden_cases.jitter(["hue", "contrast", "brightness", "saturation"],
                                          1.31, 0.68, 1.22, -0.06)), ("clip", {}))
     chain(photo, ("resized_crop", box(1, 8, 33, 36, 32, 32)),
-          ("color_jitter", jitter_params(["saturation", "brightness", "contrast", "hue"],
+          ("color_jitter", golden_cases.jitter(["saturation", "brightness", "contrast", "hue"],
                                          1.62, 1.15, 0.35, 0.17)),
           ("grayscale", {}), ("clip", {}), ("gaussian_blur", {"kernel": 23, "sigma": 1.45}))
     chain(colors, ("resized_crop", box(0, 0, 16, 20, 24, 24)), ("clip", {}),
@@ -145,22 +142,17 @@ def main():
     for case in cases:
         pixels = np.load(HERE.parent / "augment" / f"input_{case['input']}.npy")
         x = tf.image.convert_image_dtype(pixels, tf.float32)
-        steps = case["params"]["steps"] if case["op"] == "chain" else [case]
+        steps = golden_cases.steps_of(case)
         for one in steps:
             x = STEPS[one["op"]](x, one["params"])
         if case["op"] == "chain":  # clr adds the clip by itself
             case["params"]["steps"] = [one for one in steps if one["op"] != "clip"]
         values = x.numpy().transpose(2, 0, 1)
-        case["input"] = f"input_{case['input']}.npy"
-        case["output"] = {"file": "values.npy", "offset": sum(p.size for p in parts),
-                          "shape": list(values.shape)}
+        golden_cases.add_output(case, "values.npy", values.shape, parts)
         parts.append(np.ascontiguousarray(values, np.float32).reshape(-1))
     np.save(HERE / "values.npy", np.concatenate(parts))
-    header = {"tensorflow": tf.__version__, "crops": crop_statistics(), "cases": None}
-    lines = ",\n".join("    " + json.dumps(case) for case in cases)
-    text = json.dumps(header, indent=2).replace("null", "[\n" + lines + "\n  ]")
-    (HERE / "cases.json").write_text(text + "\n")
-    print(f"{len(cases)} cases, {sum(f.stat().st_size for f in HERE.iterdir())} bytes")
+    golden_cases.write_cases(
+        HERE, {"tensorflow": tf.__version__, "crops": crop_statistics()}, cases)
 
 
 if __name__ == "__main__":
