@@ -38,11 +38,77 @@ Json mean_of(const Json& draws) {
   return mean;
 }
 
+constexpr std::int64_t kMostInMatrix = 200;
+constexpr std::size_t kMostConfused = 20;
+
+/// Of a confusion matrix [C, C] int64.
+Json per_class(const torch::Tensor& cells, const std::vector<std::string>& classes) {
+  const torch::Tensor images = cells.sum(1);
+  const torch::Tensor correct = cells.diagonal();
+  Json list = Json::array();
+  for (std::size_t c = 0; c < classes.size(); ++c) {
+    const auto row = static_cast<std::int64_t>(c);
+    const auto total = images[row].item<std::int64_t>();
+    const auto right = correct[row].item<std::int64_t>();
+    if (total == 0) continue;
+    list.push_back({{"class", classes[c]},
+                    {"images", total},
+                    {"correct", right},
+                    {"top1", static_cast<double>(right) / static_cast<double>(total)},
+                    {"ci95", wilson_interval(right, total)}});
+  }
+  return list;
+}
+
+/// The pairs of classes that are mistaken most often, the first for the second.
+Json most_confused(const torch::Tensor& cells, const std::vector<std::string>& classes) {
+  const torch::Tensor mistakes = cells.clone();
+  mistakes.diagonal().zero_();
+  const torch::Tensor pairs = mistakes.nonzero();
+  std::vector<std::array<std::int64_t, 3>> found;
+  for (std::int64_t i = 0; i < pairs.size(0); ++i) {
+    const auto* pair = pairs.const_data_ptr<std::int64_t>() + 2 * i;
+    found.push_back({mistakes[pair[0]][pair[1]].item<std::int64_t>(), pair[0], pair[1]});
+  }
+  std::stable_sort(found.begin(), found.end(),
+                   [](const auto& a, const auto& b) { return a[0] > b[0]; });
+  if (found.size() > kMostConfused) found.resize(kMostConfused);
+  const torch::Tensor images = cells.sum(1);
+  Json list = Json::array();
+  for (const auto& [count, of, as] : found) {
+    list.push_back({{"class", classes[static_cast<std::size_t>(of)]},
+                    {"taken_for", classes[static_cast<std::size_t>(as)]},
+                    {"images", count},
+                    {"share", static_cast<double>(count) / images[of].item<double>()}});
+  }
+  return list;
+}
+
+/// What a list of draws needs of one: its own result.json has all of it.
+Json without_details(Json draw) {
+  for (const char* key : {"per_class", "most_confused", "class_names", "confusion", "heads"})
+    draw.erase(key);
+  return draw;
+}
+
+/// A folder's name for a point of the curve: labels_1pct, labels_5_a_class, labels_all.
+std::string curve_folder(const LabelChoice& choice) {
+  std::string name = "labels_" + choice.str();
+  if (const auto share = name.find(" %"); share != std::string::npos) name.replace(share, 2, "pct");
+  std::replace(name.begin(), name.end(), ' ', '_');
+  return name;
+}
+
 /// The mean over draws, with Student's t, which knows nothing of an accuracy's bounds.
 Summary accuracy_summary(const std::vector<double>& values) {
   Summary summary = summarize(values);
   for (double& bound : summary.ci95) bound = std::clamp(bound, 0.0, 1.0);
   return summary;
+}
+
+/// Cosine, each neighbour one vote.
+bool is_plain(const Json& knn) {
+  return knn["metric"] == "cosine" && knn["weighting"] == "majority";
 }
 
 void print_summary(const Json& draws, const Summary& top1) {
@@ -55,11 +121,11 @@ void print_summary(const Json& draws, const Summary& top1) {
   add("classifier", top1);
   if (draws[0].contains("knn")) {
     for (std::size_t i = 0; i < draws[0]["knn"].size(); ++i) {
+      // result.json has the whole grid.
+      if (!is_plain(draws[0]["knn"][i])) continue;
       std::vector<double> values;
       for (const Json& draw : draws) values.push_back(draw["knn"][i]["top1"].get<double>());
-      const Json& knn = draws[0]["knn"][i];
-      add(fmt::format("kNN, k {}, {}", knn["k"].get<std::int64_t>(),
-                      knn["weighting"].get<std::string>()),
+      add(fmt::format("kNN, k {}", draws[0]["knn"][i]["k"].get<std::int64_t>()),
           accuracy_summary(values));
     }
   }
@@ -81,12 +147,28 @@ std::array<double, 2> accuracy_interval(double accuracy, std::int64_t total) {
   return wilson_interval(std::llround(accuracy * static_cast<double>(total)), total);
 }
 
-Json accuracies(const torch::Tensor& probabilities, const torch::Tensor& labels) {
+Json accuracies(const torch::Tensor& probabilities, const torch::Tensor& labels,
+                const std::vector<std::string>& classes) {
   const double top1 = top_k_accuracy(probabilities, labels, 1);
-  return {{"top1", top1},
-          {"top5",
-           top_k_accuracy(probabilities, labels, std::min<std::int64_t>(5, probabilities.size(1)))},
-          {"ci95", accuracy_interval(top1, labels.size(0))}};
+  const auto count = static_cast<std::int64_t>(classes.size());
+  const torch::Tensor cells =
+      at::bincount(labels * count + probabilities.argmax(1), {}, count * count)
+          .view({count, count});
+  Json result = {{"top1", top1},
+                 {"top5", top_k_accuracy(probabilities, labels, std::min<std::int64_t>(5, count))},
+                 {"ci95", accuracy_interval(top1, labels.size(0))},
+                 {"per_class", per_class(cells, classes)},
+                 {"most_confused", most_confused(cells, classes)}};
+  if (count <= kMostInMatrix) {
+    result["class_names"] = classes;
+    Json rows = Json::array();
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto* row = cells.const_data_ptr<std::int64_t>() + i * count;
+      rows.push_back(std::vector<std::int64_t>(row, row + count));
+    }
+    result["confusion"] = std::move(rows);
+  }
+  return result;
 }
 
 void write_predictions(const fs::path& path, const std::vector<std::string>& classes,
@@ -143,7 +225,7 @@ Json run_draws(const fs::path& out, std::int64_t seeds, std::uint64_t first_seed
     Json found = draw(folder, first_seed + static_cast<std::uint64_t>(k));
     values.push_back(found["top1"].get<double>());
     write_result(folder, found);
-    draws.push_back(std::move(found));
+    draws.push_back(without_details(std::move(found)));
   }
   Summary summary = accuracy_summary(values);
   // One draw says nothing of the spread between draws: its own interval stands.
@@ -156,6 +238,36 @@ Json run_draws(const fs::path& out, std::int64_t seeds, std::uint64_t first_seed
   }
   result["draws"] = std::move(draws);
   return result;
+}
+
+Json run_label_curve(const fs::path& out, const std::vector<LabelChoice>& points,
+                     std::int64_t seeds, std::uint64_t first_seed, const LabelDraw& draw) {
+  Json curve = Json::array();
+  std::vector<std::vector<std::string>> rows = {
+      {"labels", "images", "draws", "mean top-1 [95 % interval]", "deviation"}};
+  for (const LabelChoice& point : points) {
+    const fs::path folder = out / curve_folder(point);
+    make_output_folder(folder);
+    const bool all = point.str() == "all";
+    const std::int64_t draws = all ? 1 : seeds > 0 ? seeds : 3;
+    const Json found = run_draws(
+        folder, draws, first_seed,
+        [&](const fs::path& place, std::uint64_t seed) { return draw(place, seed, point); });
+    const auto bounds = found["ci95"].get<std::array<double, 2>>();
+    const double deviation = found.value("deviation", 0.0);
+    curve.push_back({{"labels", point.str()},
+                     {"train_images", found["draws"][0]["train_images"]},
+                     {"draws", draws},
+                     {"top1", found["top1"]},
+                     {"deviation", deviation},
+                     {"ci95", bounds}});
+    rows.push_back(
+        {point.str(), format_count(found["draws"][0]["train_images"].get<std::int64_t>()),
+         std::to_string(draws), percent_interval(found["top1"].get<double>(), bounds[0], bounds[1]),
+         draws > 1 ? fmt::format("{:.1f}", 100 * deviation) : "-"});
+  }
+  print_table(rows);
+  return curve;
 }
 
 }  // namespace clr

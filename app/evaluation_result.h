@@ -31,8 +31,13 @@ JudgedSplit extract_split(const FeatureExtractor& extractor, std::shared_ptr<con
 /// 95 % interval of an accuracy that was counted on `total` images.
 std::array<double, 2> accuracy_interval(double accuracy, std::int64_t total);
 
-/// {"top1", "top5", "ci95"} of predicted probabilities [n, C].
-Json accuracies(const torch::Tensor& probabilities, const torch::Tensor& labels);
+/// What a classifier is right about: {"top1", "top5", "ci95", "per_class", "most_confused"}, and the
+/// matrix {"class_names", "confusion"} (rows: true class) of at most 200 classes. Classes without a
+/// test image are left out of "per_class".
+///
+/// Shapes:  probabilities [n, C] of C `classes`, labels [n] int64.
+Json accuracies(const torch::Tensor& probabilities, const torch::Tensor& labels,
+                const std::vector<std::string>& classes);
 
 /// CSV: name, label (where `labels` is defined), prediction, and p_CLASS with each probability.
 void write_predictions(const std::filesystem::path& path, const std::vector<std::string>& classes,
@@ -56,5 +61,14 @@ using Draw = std::function<Json(const std::filesystem::path& folder, std::uint64
 /// OUT/seed_K, each with its result.json, and their means, deviation and interval.
 Json run_draws(const std::filesystem::path& out, std::int64_t seeds, std::uint64_t first_seed,
                const Draw& draw);
+
+/// One draw of as many labels as `choice` says.
+using LabelDraw = std::function<Json(const std::filesystem::path& folder, std::uint64_t seed,
+                                     const LabelChoice& choice)>;
+
+/// Accuracy by number of labels: each point by `seeds` draws (0: 3; all labels: one) in a folder of
+/// its own. [{"labels", "train_images", "draws", "top1", "deviation", "ci95"}], and a table.
+Json run_label_curve(const std::filesystem::path& out, const std::vector<LabelChoice>& points,
+                     std::int64_t seeds, std::uint64_t first_seed, const LabelDraw& draw);
 
 }  // namespace clr

@@ -10,10 +10,14 @@
 #include "clr/core/log.h"
 #include "clr/core/progress.h"
 #include "clr/data/bad_images.h"
+#include "clr/eval/feature_cache.h"
 #include "clr/train/run_setup.h"
 
 namespace clr {
 namespace {
+
+/// Raised whenever other code gives other features of the same weights and images.
+constexpr int kFeatureVersion = 1;
 
 InferenceConfig resolve(InferenceConfig config, const c10::Device& device) {
   if (config.precision == Precision::automatic) {
@@ -88,7 +92,10 @@ void require_layer(const FeatureModel& model, FeatureLayer layer, const std::str
 
 FeatureExtractor::FeatureExtractor(const ModelSource& source, const EvalConfig& config,
                                    const FeatureOptions& options)
-    : layer_(options.layer), device_(resolve_device(options.compute.device)), config_(config) {
+    : layer_(options.layer),
+      device_(resolve_device(options.compute.device)),
+      config_(config),
+      run_(source.run) {
   loader_threads_ = options.compute.loader_threads(device_.is_cuda());
   apply_compute_settings(config_.train.compute_threads, /*deterministic=*/false);
   config_.train = resolve(config_.train, device_);
@@ -112,6 +119,50 @@ FeatureExtractor::FeatureExtractor(FeatureModel model, FeatureLayer layer, const
 }
 
 Features FeatureExtractor::extract(std::shared_ptr<const Dataset> dataset,
+                                   const std::string& title) const {
+  if (!run_ || !config_.train.keep_features) return compute(std::move(dataset), title);
+  const FeatureCache cache(*run_ / "features", cache_key(*dataset));
+  if (auto kept = cache.find()) {
+    log_info("{}: {} images, kept from an earlier evaluation", title,
+             format_count(kept->values.size(0)));
+    report_bad(*kept, *dataset);
+    return std::move(*kept);
+  }
+  Features features = compute(std::move(dataset), title);
+  try {
+    cache.keep(features);
+  } catch (const Error& error) {
+    log_warning("{}; the features are not kept", error.what());
+  }
+  return features;
+}
+
+Json FeatureExtractor::cache_key(const Dataset& dataset) const {
+  Json data = dump_value(config_.data);
+  // Ways to the same pixels.
+  for (const char* key : {"cache", "cache_memory", "shuffle_shards"}) data.erase(key);
+  Json train = dump_value(config_.train);
+  train.erase("keep_features");
+  Json key = {{"version", kFeatureVersion},
+              {"encoder", encoder_sha256()},
+              {"layer", to_string(layer_)},
+              {"augment", dump_value(config_.augment)},
+              {"data", std::move(data)},
+              {"train", std::move(train)},
+              {"device", device_description(device_)},
+              {"fingerprint", dataset.fingerprint()},
+              {"content", content_hash(dataset, loader_threads_)}};
+  if (layer_ != FeatureLayer::feature) key["projector"] = tensors_sha256(*model_.projector);
+  return key;
+}
+
+void FeatureExtractor::report_bad(const Features& features, const Dataset& dataset) const {
+  for (const BadImage& image : features.bad)
+    log_warning("{}: {}; left out", image.name, image.reason);
+  BadImages(dataset.size(), config_.data.max_bad).add(features.bad);
+}
+
+Features FeatureExtractor::compute(std::shared_ptr<const Dataset> dataset,
                                    const std::string& title) const {
   LoaderOptions options;
   options.batch_size = std::min(config_.train.batch_size, dataset->size());
@@ -146,9 +197,7 @@ Features FeatureExtractor::extract(std::shared_ptr<const Dataset> dataset,
       },
       [&progress](std::int64_t done) { progress.update(done); });
   progress.finish();
-  for (const BadImage& image : features.bad)
-    log_warning("{}: {}; left out", image.name, image.reason);
-  BadImages(dataset->size(), config_.data.max_bad).add(features.bad);
+  report_bad(features, *dataset);
   if (features.values.size(0) == 0) {
     throw Error(ErrorKind::data,
                 fmt::format("{}: expected readable images, got none", dataset->name(0)));

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -54,7 +56,8 @@ class FeatureExtractor {
   FeatureExtractor(FeatureModel model, FeatureLayer layer, const EvalConfig& config,
                    const c10::Device& device, int loader_threads);
 
-  /// Features of a whole set; images are seen through the evaluation transform.
+  /// Features of a whole set; images are seen through the evaluation transform. Those of a run's
+  /// model are kept in the run's folder, by weights, images and configuration.
   Features extract(std::shared_ptr<const Dataset> dataset, const std::string& title) const;
 
   const EvalConfig& config() const { return config_; }
@@ -66,11 +69,17 @@ class FeatureExtractor {
   std::string encoder_sha256() const { return tensors_sha256(*model_.encoder); }
 
  private:
+  Features compute(std::shared_ptr<const Dataset> dataset, const std::string& title) const;
+  /// Everything that the features of a set depend on.
+  Json cache_key(const Dataset& dataset) const;
+  void report_bad(const Features& features, const Dataset& dataset) const;
+
   FeatureLayer layer_;
   c10::Device device_;
   int loader_threads_;
   EvalConfig config_;
   FeatureModel model_;
+  std::optional<std::filesystem::path> run_;  ///< where features are kept
 };
 
 /// Throws Error{checkpoint} when the layer is of a projection head and the model has none.

@@ -140,7 +140,7 @@ class Finetuning {
     training_.init_name = source_.name;
     training_.device = device_;
     training_.loader_threads = options.compute.loader_threads(device_.is_cuda());
-    data_ = open_evaluation_data(options.data, config_.data, seed_);
+    data_ = open_evaluation_data(options.data, 0, config_.data, seed_);
     out_ = evaluation_folder(options.out, source_, "finetune");
     if (!options.resume && holds_run(out_)) {
       throw Error(ErrorKind::usage,
@@ -152,7 +152,7 @@ class Finetuning {
 
   /// What would be done with the first draw of labels.
   Json plan() const {
-    const std::shared_ptr<const Dataset> labelled = labelled_set(seed_);
+    const std::shared_ptr<const Dataset> labelled = labelled_set(seed_, options_.data.labels);
     require_two_classes(*labelled);
     const RunConfig run = training_.of_draw(labelled->size(), seed_);
     const std::int64_t per_epoch = steps_per_epoch(run, labelled->size());
@@ -211,9 +211,17 @@ class Finetuning {
     Json result = {{"protocol", "finetune"},          {"checkpoint", source_.name},
                    {"from_scratch", source_.random},  {"from", to_string(config_.finetune.from)},
                    {"classes", data_.classes.size()}, {"test_images", data_.test->size()}};
-    result.update(run_draws(
-        out_, options_.seeds, seed_,
-        [this](const fs::path& folder, std::uint64_t seed) { return one_draw(folder, seed); }));
+    result.update(
+        run_draws(out_, options_.seeds, seed_, [this](const fs::path& folder, std::uint64_t seed) {
+          return one_draw(folder, seed, options_.data.labels);
+        }));
+    if (!options_.data.curve.empty()) {
+      result["few_labels"] = run_label_curve(
+          out_, options_.data.curve, options_.seeds, seed_,
+          [this](const fs::path& folder, std::uint64_t seed, const LabelChoice& labels) {
+            return one_draw(folder, seed, labels);
+          });
+    }
     result["encoder_sha256"] = start_sha256_;
     result["seconds"] =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -238,16 +246,16 @@ class Finetuning {
     return result;
   }
 
-  std::shared_ptr<const Dataset> labelled_set(std::uint64_t seed) const {
-    return make_subset(data_.train, labelled_rows(options_.data, data_, seed));
+  std::shared_ptr<const Dataset> labelled_set(std::uint64_t seed, const LabelChoice& labels) const {
+    return make_subset(data_.train, labelled_rows(labels, data_, seed));
   }
 
-  Json one_draw(const fs::path& folder, std::uint64_t seed) const {
+  Json one_draw(const fs::path& folder, std::uint64_t seed, const LabelChoice& labels) const {
     if (const auto finished = kept_result(folder)) {
       log_info("{}: already finished", folder.string());
       return *finished;
     }
-    const std::shared_ptr<const Dataset> labelled = labelled_set(seed);
+    const std::shared_ptr<const Dataset> labelled = labelled_set(seed, labels);
     if (labelled->size() < data_.train->size()) write_labels(folder / "labels.txt", *labelled);
     const TrainedClassifier trained =
         train_classifier(training_, labelled, folder, seed, options_.resume);
@@ -262,7 +270,7 @@ class Finetuning {
     write_head(folder, {trained.head, data_.classes, layer, sha256,
                         trained.training.checkpoint / "model.safetensors", extractor.config()});
 
-    Json result = accuracies(probabilities, test.labels);
+    Json result = accuracies(probabilities, test.labels, data_.classes);
     const auto bounds = result["ci95"].get<std::array<double, 2>>();
     log_info("{} labelled training images, {} test images: top-1 {}",
              format_count(labelled->size()), format_count(test.labels.size(0)),
@@ -338,7 +346,7 @@ void add_finetune_command(CLI::App& program, Action& action) {
                       "configuration file or preset; with --from-scratch a training one");
   command->add_option("--set", options->sets, "key.path=value over the configuration, repeatable")
       ->allow_extra_args(false);
-  options->data.add_to(*command);
+  options->data.add_to(*command, /*several=*/false);
   command
       ->add_option("--seeds", options->seeds,
                    "repeat with this many draws of labels; mean and deviation")

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <filesystem>
 #include <memory>
@@ -10,8 +12,12 @@
 
 #include "classifier_training.h"
 #include "clr/core/log.h"
+#include "clr/eval/clustering.h"
 #include "clr/eval/knn.h"
 #include "clr/eval/linear_probe.h"
+#include "clr/eval/retrieval.h"
+#include "clr/eval/statistics.h"
+#include "clr/eval/unit_features.h"
 #include "clr/io/file.h"
 #include "clr/train/run_folder.h"
 #include "clr/train/run_setup.h"
@@ -20,12 +26,17 @@
 #include "evaluation_result.h"
 #include "feature_extraction.h"
 #include "head_file.h"
+#include "knn_table.h"
 #include "neighbor_sheet.h"
 
 namespace fs = std::filesystem;
 
 namespace clr {
 namespace {
+
+constexpr std::int64_t kRetrievalQueries = 2000;
+constexpr std::int64_t kClusteredRows = 10000;
+constexpr std::int64_t kClusterStarts = 3;
 
 struct LinearEvalOptions {
   FeatureOptions features;
@@ -46,15 +57,6 @@ torch::Tensor rows_of(const Features& features, const std::vector<std::int64_t>&
     if (set.contains(indices[i])) rows.push_back(i);
   }
   return torch::tensor(rows, torch::kInt64);
-}
-
-Json knn_json(const std::vector<KnnResult>& results) {
-  Json list = Json::array();
-  for (const KnnResult& result : results) {
-    list.push_back(
-        {{"k", result.k}, {"weighting", to_string(result.weighting)}, {"top1", result.top1}});
-  }
-  return list;
 }
 
 ClassifierInput input_of(FeatureLayer layer) {
@@ -87,15 +89,44 @@ struct ProtocolConfig {
   }
 };
 
+/// A data set that the model is judged on.
+struct JudgedSet {
+  std::string name;
+  EvaluationData data;
+  JudgedSplit train;
+  JudgedSplit test;
+
+  std::int64_t classes() const { return static_cast<std::int64_t>(data.classes.size()); }
+};
+
+/// "cifar10" of /data/cifar10/train: the last part of a path that names the set and not its split.
+std::string set_name(const std::string& path, const std::vector<JudgedSet>& others) {
+  fs::path folder = fs::path(path).lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();
+  const std::set<std::string> splits = {"train", "test", "val", "training"};
+  if (splits.contains(folder.filename().string()) && folder.parent_path().has_filename())
+    folder = folder.parent_path();
+  const std::string name = folder.filename().string();
+  std::string unique = name;
+  const auto taken = [&others, &unique](const JudgedSet& other) { return other.name == unique; };
+  for (int i = 2; std::any_of(others.begin(), others.end(), taken); ++i)
+    unique = fmt::format("{}_{}", name, i);
+  return unique;
+}
+
 class LinearEvaluation {
  public:
   explicit LinearEvaluation(const LinearEvalOptions& options)
       : options_(options),
         source_(open_source(options.features)),
         config_(options, source_),
-        extractor_(source_, config_.judging, options.features),
-        data_(open_evaluation_data(options.data, config_.judging.data,
-                                   static_cast<std::uint64_t>(options.features.seed))) {
+        extractor_(source_, config_.judging, options.features) {
+    for (std::size_t i = 0; i < options.data.sets(); ++i) {
+      JudgedSet set;
+      set.name = set_name(options.data.train[i], sets_);
+      set.data = open_evaluation_data(options.data, i, config_.judging.data, first_seed());
+      sets_.push_back(std::move(set));
+    }
     if (config_.sgd) prepare_training();
     // The extractor has its own copy.
     source_.weights = {};
@@ -114,28 +145,19 @@ class LinearEvaluation {
     add_log_file(out / "log.txt");
     const Json config = config_.sgd ? dump_value(*config_.sgd) : dump_value(extractor_.config());
     write_file_durably(out / "config.json", dump_text(config, 2) + "\n");
-    write_names(out / "holdout.txt", data_.held_out_names);
     if (!source_.note.empty()) log_info("{}", source_.note);
     sha256_ = extractor_.encoder_sha256();
-    train_ = extract_split(extractor_, data_.train, data_.train_labels, "train features");
-    test_ = extract_split(extractor_, data_.test, data_.test_labels, "test features");
 
     Json result = {{"protocol", to_string(config_.judging.probe.protocol)},
                    {"checkpoint", source_.name},
-                   {"layer", to_string(extractor_.layer())},
-                   {"features", train_.features.values.size(1)},
-                   {"classes", data_.classes.size()},
-                   {"test_images", test_.labels.size(0)}};
-    result.update(run_draws(
-        out, options_.seeds, static_cast<std::uint64_t>(options_.features.seed),
-        [this](const fs::path& folder, std::uint64_t seed) { return one_draw(folder, seed); }));
-    if (!options_.neighbors.empty()) {
-      write_neighbor_sheet(options_.neighbors, {*data_.test, test_.features},
-                           {*data_.train, train_.features}, extractor_.config().data);
+                   {"layer", to_string(extractor_.layer())}};
+    if (sets_.size() == 1) {
+      result.update(judge(sets_.front(), out));
+    } else {
+      result.update(judge_all(out));
     }
     check_unchanged(extractor_.encoder_sha256());
     result["encoder_sha256"] = sha256_;
-    result["bad_images"] = train_.features.bad.size() + test_.features.bad.size();
     result["seconds"] =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     write_result(out, result);
@@ -150,6 +172,8 @@ class LinearEvaluation {
     std::string title;
     Json found;
   };
+
+  std::uint64_t first_seed() const { return static_cast<std::uint64_t>(options_.features.seed); }
 
   void prepare_training() {
     ClassifierOptions classifier;
@@ -169,11 +193,110 @@ class LinearEvaluation {
     if (sha256 != sha256_) throw std::logic_error("the encoder changed while it was judged");
   }
 
-  Fit fit_by_lbfgs(const torch::Tensor& features, const torch::Tensor& labels,
+  /// Each set in a folder of its own, and a table of them.
+  Json judge_all(const fs::path& out) {
+    Json transfer = Json::array();
+    std::vector<std::vector<std::string>> rows = {
+        {"data", "classes", "train", "test", "linear top-1 [95 % interval]", "kNN"}};
+    double top1 = 0.0;
+    for (JudgedSet& set : sets_) {
+      log_info("{}:", set.name);
+      const fs::path folder = out / set.name;
+      make_output_folder(folder);
+      Json result = judge(set, folder);
+      write_result(folder, result);
+      const auto bounds = result["ci95"].get<std::array<double, 2>>();
+      top1 += result["top1"].get<double>() / static_cast<double>(sets_.size());
+      rows.push_back({set.name, std::to_string(set.classes()),
+                      format_count(result["train_images"].get<std::int64_t>()),
+                      format_count(result["test_images"].get<std::int64_t>()),
+                      percent_interval(result["top1"].get<double>(), bounds[0], bounds[1]),
+                      percent(result["knn"][0]["top1"].get<double>())});
+      for (const char* key : {"per_class", "confusion", "class_names", "most_confused", "draws"})
+        result.erase(key);
+      result["data"] = set.name;
+      transfer.push_back(std::move(result));
+      // Features of the next set need the memory.
+      set.train = {};
+      set.test = {};
+    }
+    print_table(rows);
+    return {{"top1", top1}, {"transfer", std::move(transfer)}};
+  }
+
+  /// Computes features, judges them into a folder, and says what was found.
+  Json judge(JudgedSet& set, const fs::path& out) const {
+    write_names(out / "holdout.txt", set.data.held_out_names);
+    set.train = extract_split(extractor_, set.data.train, set.data.train_labels, "train features");
+    set.test = extract_split(extractor_, set.data.test, set.data.test_labels, "test features");
+    Json result = {{"features", set.train.features.values.size(1)},
+                   {"classes", set.classes()},
+                   {"test_images", set.test.labels.size(0)},
+                   {"bad_images", set.train.features.bad.size() + set.test.features.bad.size()}};
+    result.update(run_draws(out, options_.seeds, first_seed(),
+                            [&](const fs::path& folder, std::uint64_t seed) {
+                              return one_draw(set, folder, seed, options_.data.labels);
+                            }));
+    result.update(judge_geometry(set));
+    if (!options_.data.curve.empty()) {
+      result["few_labels"] = run_label_curve(
+          out, options_.data.curve, options_.seeds, first_seed(),
+          [&](const fs::path& folder, std::uint64_t seed, const LabelChoice& labels) {
+            return one_draw(set, folder, seed, labels);
+          });
+    }
+    if (!options_.neighbors.empty()) {
+      write_neighbor_sheet(options_.neighbors, {*set.data.test, set.test.features},
+                           {*set.data.train, set.train.features}, extractor_.config().data);
+    }
+    return result;
+  }
+
+  /// How classes lie, whatever the labels used: centroids, retrieval and clusters.
+  Json judge_geometry(const JudgedSet& set) const {
+    const torch::Tensor& train = set.train.features.values;
+    const torch::Tensor& test = set.test.features.values;
+    const double centroids =
+        centroid_accuracy(train, set.train.labels, test, set.test.labels, set.classes());
+    const Retrieval retrieval = judge_retrieval(train, set.train.labels, test, set.test.labels,
+                                                {1, 5, 10}, kRetrievalQueries);
+    Json recall = Json::object();
+    std::vector<std::vector<std::string>> rows = {{"measure", "value"},
+                                                  {"nearest class centroid", percent(centroids)}};
+    for (const auto& [k, share] : retrieval.recall) {
+      recall[std::to_string(k)] = share;
+      rows.push_back({fmt::format("recall@{}", k), percent(share)});
+    }
+    rows.push_back(
+        {"mean average precision", fmt::format("{:.3f}", retrieval.mean_average_precision)});
+    Json result = {{"centroids", {{"top1", centroids}}},
+                   {"retrieval",
+                    {{"queries", retrieval.queries},
+                     {"recall", std::move(recall)},
+                     {"map", retrieval.mean_average_precision}}}};
+    if (const std::int64_t n = std::min(test.size(0), kClusteredRows); n >= set.classes()) {
+      // Evenly chosen: folders come class by class.
+      const torch::Tensor rows_used = at::arange(n).mul(test.size(0)).div(n, "floor");
+      const Clusters clusters =
+          k_means(unit_features(test.index_select(0, rows_used), torch::kFloat32), set.classes(),
+                  kClusterStarts, first_seed());
+      const Agreement agreement =
+          clustering_agreement(clusters.assignments, set.test.labels.index_select(0, rows_used));
+      result["clustering"] = {{"images", n},
+                              {"clusters", set.classes()},
+                              {"nmi", agreement.nmi},
+                              {"ari", agreement.ari}};
+      rows.push_back({"k-means clusters, NMI", fmt::format("{:.3f}", agreement.nmi)});
+      rows.push_back({"k-means clusters, ARI", fmt::format("{:.3f}", agreement.ari)});
+    }
+    print_table(rows);
+    return result;
+  }
+
+  Fit fit_by_lbfgs(const JudgedSet& set, const torch::Tensor& features, const torch::Tensor& labels,
                    std::uint64_t seed) const {
     const ProbeFit fit =
-        fit_linear_probe(features, labels, static_cast<std::int64_t>(data_.classes.size()),
-                         extractor_.config().probe, seed);
+        fit_linear_probe(features, labels, set.classes(), extractor_.config().probe, seed);
     if (!fit.converged) {
       log_warning(
           "the linear classifier had not converged after {} iterations; raise probe.max_iterations",
@@ -189,18 +312,52 @@ class LinearEvaluation {
         tried.push_back({{"l2", l2}, {"validation_top1", accuracy}});
       }
       found["l2_tried"] = std::move(tried);
+      found["chosen_by"] = "validation_top1";
     }
     return {fit.head, fmt::format("linear, l2 {:.3g}", fit.l2), std::move(found)};
   }
 
+  Fit fit_by_heads(const JudgedSet& set, const torch::Tensor& features, const torch::Tensor& labels,
+                   std::uint64_t seed) const {
+    const ProbeConfig& probe = extractor_.config().probe;
+    const ProbeHeadsFit fit = fit_probe_heads(features, labels, set.classes(), probe.heads,
+                                              probe.standardize, probe.validation, seed);
+    Json heads = Json::array();
+    for (const ProbeHeadTrial& trial : fit.tried) {
+      heads.push_back({{"learning_rate", trial.learning_rate},
+                       {"weight_decay", trial.weight_decay},
+                       {"validation_top1", trial.last_top1},
+                       {"best_validation_top1", trial.best_top1},
+                       {"best_epoch", trial.best_epoch}});
+    }
+    const ProbeHeadTrial& selected = fit.tried[fit.selected];
+    const double best = top_k_accuracy(predict_probabilities(fit.best, set.test.features.values),
+                                       set.test.labels, 1);
+    const auto bounds = accuracy_interval(best, set.test.labels.size(0));
+    log_info("best epoch {} of {} by {} held-out images: {} on the test images",
+             selected.best_epoch, probe.heads.epochs, format_count(fit.held_out),
+             percent_interval(best, bounds[0], bounds[1]));
+    return {fit.last,
+            fmt::format("linear, rate {:g}, decay {:g}, last epoch", selected.learning_rate,
+                        selected.weight_decay),
+            {{"heads", std::move(heads)},
+             {"selected_head", fit.selected},
+             {"chosen_by", "validation_top1"},
+             {"validation_images", fit.held_out},
+             {"learning_rate", selected.learning_rate},
+             {"weight_decay", selected.weight_decay},
+             {"epochs", probe.heads.epochs},
+             {"best_epoch", {{"epoch", selected.best_epoch}, {"top1", best}, {"ci95", bounds}}}}};
+  }
+
   /// Trains in FOLDER/training, which holds nothing to keep but the course of the training.
-  Fit fit_by_sgd(const fs::path& folder, const std::vector<std::int64_t>& wanted,
-                 std::uint64_t seed) const {
+  Fit fit_by_sgd(const JudgedSet& set, const fs::path& folder,
+                 const std::vector<std::int64_t>& wanted, std::uint64_t seed) const {
     const fs::path training_folder = folder / "training";
     std::error_code ignored;
     fs::remove_all(training_folder, ignored);
     make_output_folder(training_folder);
-    const std::shared_ptr<const Dataset> labelled = make_subset(data_.train, wanted);
+    const std::shared_ptr<const Dataset> labelled = make_subset(set.data.train, wanted);
     const TrainedClassifier trained =
         train_classifier(training_, labelled, training_folder, seed, /*resume=*/false);
     check_unchanged(tensors_sha256(*trained.model.encoder));
@@ -216,63 +373,67 @@ class LinearEvaluation {
               effective_learning_rate(shared_options(run.optimizer), run.train.batch_size)}}};
   }
 
-  /// Fits and judges with the labels of one draw, and writes its head and predictions.
-  Json one_draw(const fs::path& folder, std::uint64_t seed) const {
-    const std::vector<std::int64_t> wanted = labelled_rows(options_.data, data_, seed);
-    const torch::Tensor rows = rows_of(train_.features, wanted);
-    const torch::Tensor features = train_.features.values.index_select(0, rows);
-    const torch::Tensor labels = train_.labels.index_select(0, rows);
-    const Fit fit =
-        config_.sgd ? fit_by_sgd(folder, wanted, seed) : fit_by_lbfgs(features, labels, seed);
-    const torch::Tensor probabilities = predict_probabilities(fit.head, test_.features.values);
-    const auto knn =
-        knn_grid(features, labels, test_.features.values, test_.labels,
-                 static_cast<std::int64_t>(data_.classes.size()), extractor_.config().knn);
+  Fit fit(const JudgedSet& set, const fs::path& folder, const std::vector<std::int64_t>& wanted,
+          const torch::Tensor& features, const torch::Tensor& labels, std::uint64_t seed) const {
+    switch (config_.judging.probe.protocol) {
+      case ProbeProtocol::sgd:
+        return fit_by_sgd(set, folder, wanted, seed);
+      case ProbeProtocol::heads:
+        return fit_by_heads(set, features, labels, seed);
+      case ProbeProtocol::lbfgs:
+        break;
+    }
+    return fit_by_lbfgs(set, features, labels, seed);
+  }
 
-    write_predictions(folder / "predictions.csv", data_.classes, *data_.test, test_.features,
-                      test_.labels, probabilities);
-    write_head(folder, {fit.head, data_.classes, extractor_.layer(), sha256_,
+  /// Fits and judges with the labels of one draw, and writes its head and predictions.
+  Json one_draw(const JudgedSet& set, const fs::path& folder, std::uint64_t seed,
+                const LabelChoice& choice) const {
+    const std::vector<std::int64_t> wanted = labelled_rows(choice, set.data, seed);
+    const torch::Tensor rows = rows_of(set.train.features, wanted);
+    const torch::Tensor features = set.train.features.values.index_select(0, rows);
+    const torch::Tensor labels = set.train.labels.index_select(0, rows);
+    const Fit found = fit(set, folder, wanted, features, labels, seed);
+    const torch::Tensor probabilities = predict_probabilities(found.head, set.test.features.values);
+    const auto knn = knn_grid(features, labels, set.test.features.values, set.test.labels,
+                              set.classes(), extractor_.config().knn);
+
+    write_predictions(folder / "predictions.csv", set.data.classes, *set.data.test,
+                      set.test.features, set.test.labels, probabilities);
+    write_head(folder, {found.head, set.data.classes, extractor_.layer(), sha256_,
                         source_.random ? "random" : source_.name, extractor_.config()});
-    Json result = accuracies(probabilities, test_.labels);
+    Json result = accuracies(probabilities, set.test.labels, set.data.classes);
     result["knn"] = knn_json(knn);
     result["train_images"] = rows.size(0);
-    result.update(fit.found);
+    result.update(found.found);
     result["seed"] = seed;
-    print_draw(result, fit.title, knn, rows.size(0));
+    print_draw(set, result, found.title, knn, rows.size(0), folder);
     return result;
   }
 
-  void print_draw(const Json& result, const std::string& title, const std::vector<KnnResult>& knn,
-                  std::int64_t images) const {
-    const std::int64_t total = test_.labels.size(0);
-    if (options_.seeds > 0) {  // run_draws sums them up
+  void print_draw(const JudgedSet& set, const Json& result, const std::string& title,
+                  const std::vector<KnnResult>& knn, std::int64_t images,
+                  const fs::path& folder) const {
+    if (folder.filename().string().starts_with("seed_")) {  // run_draws sums them up
       log_info("{} labels drawn with seed {}: {}: {:.1f} %", format_count(images),
                result["seed"].get<std::uint64_t>(), title, 100 * result["top1"].get<double>());
       return;
     }
-    std::vector<std::vector<std::string>> rows = {{"judged by", "top-1 [95 % interval]"}};
-    const auto add = [&rows, total](const std::string& name, double top1) {
-      const auto bounds = accuracy_interval(top1, total);
-      rows.push_back({name, percent_interval(top1, bounds[0], bounds[1])});
-    };
-    add(title, result["top1"].get<double>());
-    for (const KnnResult& found : knn) {
-      add(fmt::format("kNN, k {}, {}", found.k, to_string(found.weighting)), found.top1);
-    }
+    const auto bounds = result["ci95"].get<std::array<double, 2>>();
     log_info("{} labelled training images, {} test images, {} classes", format_count(images),
-             format_count(total), data_.classes.size());
-    print_table(rows);
+             format_count(set.test.labels.size(0)), set.classes());
+    print_table({{"judged by", "top-1 [95 % interval]"},
+                 {title, percent_interval(result["top1"].get<double>(), bounds[0], bounds[1])}});
+    print_knn_table(knn);
   }
 
   LinearEvalOptions options_;
   ModelSource source_;
   ProtocolConfig config_;
   FeatureExtractor extractor_;
-  EvaluationData data_;
+  std::vector<JudgedSet> sets_;
   ClassifierTraining training_;  ///< of the sgd protocol
   std::string sha256_;
-  JudgedSplit train_;
-  JudgedSplit test_;
 };
 
 void run(const LinearEvalOptions& options) {
@@ -287,11 +448,13 @@ void add_linear_eval_command(CLI::App& program, Action& action) {
   CLI::App* command = program.add_subcommand(
       "linear-eval", "judge frozen features: linear classifier and nearest neighbours");
   options->features.add_to(*command);
-  options->data.add_to(*command);
+  options->data.add_to(*command, /*several=*/true);
   command
-      ->add_option("--protocol", options->protocol,
-                   "lbfgs: logistic regression on cached features; sgd: SimCLR's, gradient descent "
-                   "on augmented images (default: lbfgs)")
+      ->add_option(
+          "--protocol", options->protocol,
+          "lbfgs: logistic regression on cached features; heads: gradient descent on them, a "
+          "grid of rates and decays at once; sgd: SimCLR's, gradient descent on augmented "
+          "images (default: lbfgs)")
       ->check(CLI::IsMember(enum_strings<ProbeProtocol>()));
   command
       ->add_option("--seeds", options->seeds,

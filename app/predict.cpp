@@ -96,7 +96,7 @@ void run(const PredictOptions& options) {
            head.classes.size(), format_duration(seconds), options.output);
   if (const torch::Tensor labels = known_labels(*dataset, features, head.classes);
       labels.defined()) {
-    const Json found = accuracies(probabilities, labels);
+    const Json found = accuracies(probabilities, labels, head.classes);
     const auto bounds = found["ci95"].get<std::array<double, 2>>();
     log_info("top-1 {}", percent_interval(found["top1"].get<double>(), bounds[0], bounds[1]));
     result.update(found);

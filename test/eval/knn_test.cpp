@@ -94,7 +94,10 @@ Sample clouds(std::int64_t n, std::int64_t dim, std::int64_t classes, std::uint6
 KnnConfig config_of(const std::vector<std::int64_t>& k, double temperature = 0.1) {
   KnnConfig config;
   config.k = k;
+  config.metric = {KnnMetric::cosine};
+  config.weighting = {KnnWeighting::majority, KnnWeighting::temperature};
   config.temperature = temperature;
+  config.temperatures = {};
   return config;
 }
 
@@ -120,6 +123,46 @@ CATCH_TEST_CASE("kNN agrees with the definition in float64", "[eval]") {
     }
     CATCH_CHECK(results[0].top1 > 0.4);
   }
+}
+
+CATCH_TEST_CASE("the whole grid of kNN is each of its cells alone", "[eval]") {
+  const Sample train = clouds(300, 12, 5, 1);
+  const Sample test = clouds(157, 12, 5, 2);
+  KnnConfig config;
+  config.k = {10, 1, 1000};
+  config.temperatures = {0.02, 0.1, 1.0};  // 0.1 is knn.temperature too, and comes once
+  const auto grid = knn_grid(train.features, train.labels, test.features, test.labels, 5, config);
+  // Cosine: majority, three temperatures, distance; Euclidean: majority, distance.
+  CATCH_REQUIRE(grid.size() == 3 * 7);
+  CATCH_CHECK(grid[0].metric == KnnMetric::cosine);
+  CATCH_CHECK(grid[0].weighting == KnnWeighting::majority);
+  for (const KnnResult& cell : grid) {
+    KnnConfig one = config_of({cell.k}, cell.temperature > 0 ? cell.temperature : 0.1);
+    one.metric = {cell.metric};
+    one.weighting = {cell.weighting};
+    const auto alone = knn_grid(train.features, train.labels, test.features, test.labels, 5, one);
+    CATCH_REQUIRE(alone.size() == 1);
+    CATCH_CHECK(alone[0].top1 == cell.top1);
+    if (cell.metric != KnnMetric::cosine || cell.weighting == KnnWeighting::distance) continue;
+    CATCH_CHECK(cell.top1 == brute_force(train.features, train.labels, test.features, test.labels,
+                                         false, cell.k, cell.weighting, one.temperature));
+  }
+}
+
+CATCH_TEST_CASE("neighbours at distance 0 outvote all others", "[eval]") {
+  // Two copies of the query with label 2 among many near rows of label 0.
+  torch::manual_seed(5);
+  const torch::Tensor query = at::randn({1, 6});
+  const torch::Tensor near = query + 1e-2 * at::randn({30, 6});
+  const torch::Tensor train = at::cat({near, query, query});
+  const torch::Tensor labels = at::cat({at::zeros({30}, torch::kInt64), at::full({2}, 2)});
+  KnnConfig config = config_of({32});
+  config.metric = {KnnMetric::cosine, KnnMetric::euclidean};
+  config.weighting = {KnnWeighting::distance, KnnWeighting::majority};
+  const auto grid = knn_grid(train, labels, query, at::full({1}, 2), 3, config);
+  CATCH_REQUIRE(grid.size() == 4);
+  for (const KnnResult& cell : grid)
+    CATCH_CHECK(cell.top1 == (cell.weighting == KnnWeighting::distance ? 1.0 : 0.0));
 }
 
 CATCH_TEST_CASE("kNN leave-one-out agrees with the definition in float64", "[eval]") {

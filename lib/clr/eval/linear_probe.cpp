@@ -3,14 +3,12 @@
 
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
-#include <fmt/format.h>
 #include <torch/optim/lbfgs.h>
 
 #include <algorithm>
 #include <cmath>
-#include <string>
 
-#include "clr/core/error.h"
+#include "clr/eval/probe_data.h"
 #include "clr/eval/statistics.h"
 
 namespace clr {
@@ -26,30 +24,11 @@ constexpr double kSearchAim = 1e-4;
 constexpr double kLargestL2 = 1.0;
 constexpr int kL2Count = 15;
 
-/// What features are shifted and scaled by: (h - mean) / deviation.
-struct Scaling {
-  torch::Tensor mean;       ///< [F] float64
-  torch::Tensor deviation;  ///< [F] float64
-};
-
-Scaling measure_scaling(const torch::Tensor& x, bool standardize) {
-  const torch::Tensor mean = x.mean(0);
-  if (!standardize) return {at::zeros_like(mean), at::ones_like(mean)};
-  torch::Tensor squares = at::zeros_like(mean);
-  for (std::int64_t begin = 0; begin < x.size(0); begin += kBlockRows) {
-    const auto rows = x.narrow(0, begin, std::min(kBlockRows, x.size(0) - begin));
-    squares += (rows - mean).square().sum(0);
-  }
-  const torch::Tensor deviation = (squares / static_cast<double>(x.size(0))).sqrt();
-  // The deviation of a constant is a rounding error, and dividing by that would make noise.
-  return {mean, deviation.masked_fill(x.amin(0) == x.amax(0), 1.0)};
-}
-
 /// Standardised rows [n, F] float64 with their labels.
 struct Rows {
   torch::Tensor x;
   torch::Tensor labels;
-  Scaling scaling;
+  FeatureScaling scaling;
 
   Rows(const torch::Tensor& features, const torch::Tensor& own_labels, bool standardize)
       : x(features.to(torch::kFloat64, /*non_blocking=*/false, /*copy=*/true)),
@@ -148,30 +127,19 @@ Descent descend(const Rows& rows, double l2, double slope_aim, std::int64_t max_
   return descent;
 }
 
-/// (h - mean) / deviation, then W and b, as one map of the raw h.
-LinearHead fold(const Parameters& parameters, const Scaling& scaling) {
-  const torch::Tensor weight = parameters.weight / scaling.deviation;
-  const torch::Tensor bias = parameters.bias - at::mv(weight, scaling.mean);
-  return {weight.to(torch::kFloat32), bias.to(torch::kFloat32)};
-}
-
-double accuracy(const Parameters& parameters, const Scaling& scaling, const torch::Tensor& features,
-                const torch::Tensor& labels) {
-  return top_k_accuracy(predict_probabilities(fold(parameters, scaling), features), labels, 1);
+double accuracy(const Parameters& parameters, const FeatureScaling& scaling,
+                const torch::Tensor& features, const torch::Tensor& labels) {
+  return top_k_accuracy(
+      predict_probabilities(fold_scaling(parameters.weight, parameters.bias, scaling), features),
+      labels, 1);
 }
 
 /// (l2, held-out accuracy) from the largest l2 to the smallest.
 std::vector<std::pair<double, double>> search_l2(const torch::Tensor& features,
                                                  const torch::Tensor& labels, std::int64_t classes,
                                                  const ProbeConfig& config, std::uint64_t seed) {
-  const auto* first_label = labels.const_data_ptr<std::int64_t>();
-  const Split split =
-      stratified_split({first_label, first_label + labels.size(0)}, config.validation, seed);
-  if (split.second.empty()) {
-    throw Error(ErrorKind::data,
-                "probe: expected a class with two or more training images, to hold one out and "
-                "choose probe.l2 by it, got one image a class; give probe.l2 a number");
-  }
+  const Split split = held_out_split(labels, config.validation, seed,
+                                     "choose probe.l2 by it (or give probe.l2 a number)");
   const torch::Tensor fit = at::tensor(split.first, torch::kInt64);
   const torch::Tensor held = at::tensor(split.second, torch::kInt64);
   const Rows rows(features.index_select(0, fit), labels.index_select(0, fit), config.standardize);
@@ -188,27 +156,11 @@ std::vector<std::pair<double, double>> search_l2(const torch::Tensor& features,
   return tried;
 }
 
-void check(const torch::Tensor& features, const torch::Tensor& labels, std::int64_t classes) {
-  TORCH_CHECK(features.dim() == 2 && labels.dim() == 1 && features.size(0) == labels.size(0) &&
-                  features.size(0) > 0 && labels.scalar_type() == torch::kInt64,
-              "fit_linear_probe: features ", features.sizes(), ", labels ", labels.sizes(), " ",
-              torch::toString(labels.scalar_type()));
-  const auto low = labels.min().item<std::int64_t>();
-  const auto high = labels.max().item<std::int64_t>();
-  TORCH_CHECK(low >= 0 && high < classes, "fit_linear_probe: labels outside [0, ", classes, ")");
-  if (low == high) {
-    throw Error(ErrorKind::data,
-                fmt::format("probe: expected at least two classes among the training images, got "
-                            "class {} alone",
-                            low));
-  }
-}
-
 }  // namespace
 
 ProbeFit fit_linear_probe(const torch::Tensor& features, const torch::Tensor& labels,
                           std::int64_t classes, const ProbeConfig& config, std::uint64_t seed) {
-  check(features, labels, classes);
+  check_probe_data(features, labels, classes);
   const c10::NoGradGuard no_grad;
   const torch::Tensor own_labels = labels.contiguous();
   ProbeFit fit;
@@ -223,7 +175,7 @@ ProbeFit fit_linear_probe(const torch::Tensor& features, const torch::Tensor& la
   Parameters parameters(classes, features.size(1));
   const double slope = typical_slope(rows, classes);
   const Descent descent = descend(rows, fit.l2, kAim * slope, config.max_iterations, parameters);
-  fit.head = fold(parameters, rows.scaling);
+  fit.head = fold_scaling(parameters.weight, parameters.bias, rows.scaling);
   fit.objective = descent.objective;
   fit.iterations = descent.iterations;
   fit.converged = descent.largest_slope <= kConverged * slope;

@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "clr/config/fields.h"
+#include "clr/eval/feature_scaling.h"
+#include "clr/eval/probe_heads.h"
 
 namespace clr {
 
-enum class ProbeProtocol { lbfgs, sgd };
-constexpr auto enum_names(ProbeProtocol) { return std::array{"lbfgs", "sgd"}; }
+enum class ProbeProtocol { lbfgs, heads, sgd };
+constexpr auto enum_names(ProbeProtocol) { return std::array{"lbfgs", "heads", "sgd"}; }
 
 /// The `probe` section.
 struct ProbeConfig {
@@ -22,26 +24,23 @@ struct ProbeConfig {
   bool standardize = true;
   double validation = 0.1;
   std::int64_t max_iterations = 1000;
+  ProbeHeadsConfig heads;
 
   static void fields(auto&& f) {
     f("protocol", &ProbeConfig::protocol,
-      "lbfgs: logistic regression on cached features; sgd: SimCLR's, gradient descent on augmented "
+      "lbfgs: logistic regression on cached features; heads: gradient descent on them, a grid of "
+      "learning rates and weight decays at once; sgd: SimCLR's, gradient descent on augmented "
       "images");
     f("l2", &ProbeConfig::l2, AtLeast{0},
       "lbfgs: factor of the summed squared weights beside the mean loss; auto = chosen on held-out "
       "training images");
     f("standardize", &ProbeConfig::standardize,
-      "lbfgs: features to mean 0, deviation 1 (of the training set)");
+      "lbfgs, heads: features to mean 0, deviation 1 (of the training set)");
     f("validation", &ProbeConfig::validation, In{0.01, 0.5},
-      "lbfgs: share of train held out to choose l2");
+      "lbfgs, heads: share of train held out to choose by");
     f("max_iterations", &ProbeConfig::max_iterations, In{1, 1e6}, "lbfgs: of the search");
+    f("heads", &ProbeConfig::heads, "heads: the grid, and how it is trained");
   }
-};
-
-/// A linear classifier on raw (not standardised) features: logits = h weight^T + bias.
-struct LinearHead {
-  torch::Tensor weight;  ///< [C, F] float32
-  torch::Tensor bias;    ///< [C] float32
 };
 
 /// A fitted probe, and what the fit found.

@@ -11,10 +11,16 @@ void validate_eval_config(const EvalConfig& config, const Place& root) {
           .fail(fmt::format("expected one view for evaluation, got {}", augmenter.view_count()));
     }
   }
-  if (config.knn.k.empty()) (root / "knn" / "k").fail("expected at least one k, got none");
-  if (config.knn.weighting.empty()) {
-    (root / "knn" / "weighting").fail("expected at least one weighting, got none");
-  }
+  const auto require = [](const Place& place, bool some, const char* thing) {
+    if (!some) place.fail(fmt::format("expected at least one {}, got none", thing));
+  };
+  const Place knn = root / "knn";
+  require(knn / "k", !config.knn.k.empty(), "k");
+  require(knn / "metric", !config.knn.metric.empty(), "metric");
+  require(knn / "weighting", !config.knn.weighting.empty(), "weighting");
+  const Place heads = root / "probe" / "heads";
+  require(heads / "learning_rates", !config.probe.heads.learning_rates.empty(), "learning rate");
+  require(heads / "weight_decays", !config.probe.heads.weight_decays.empty(), "weight decay");
 }
 
 EvalConfig read_eval_config(const ConfigDocument& document) {

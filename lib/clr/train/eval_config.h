@@ -15,6 +15,7 @@ struct InferenceConfig {
   Precision precision = Precision::float32;
   MemoryFormat memory_format = MemoryFormat::automatic;
   std::int64_t compute_threads = 0;
+  bool keep_features = true;
 
   static void fields(auto&& f) {
     f("batch_size", &InferenceConfig::batch_size, In{1, 1 << 20}, "images a forward pass");
@@ -24,6 +25,9 @@ struct InferenceConfig {
       "of images and convolution weights; auto: channels_last");
     f("compute_threads", &InferenceConfig::compute_threads, In{0, 4096},
       "LibTorch's threads; 0 = all cores");
+    f("keep_features", &InferenceConfig::keep_features,
+      "leave features in the run's folder (RUN/features), where the next evaluation of the same "
+      "weights and images finds them");
   }
 };
 
@@ -47,7 +51,7 @@ struct EvalConfig {
   }
 };
 
-/// Checks what fields cannot say alone: one view, at least one k and one weighting.
+/// Checks what fields cannot say alone: one view, lists that must not be empty.
 /// Throws:  Error{config}; `root` is the whole configuration.
 void validate_eval_config(const EvalConfig& config, const Place& root);
 
