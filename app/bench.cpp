@@ -51,6 +51,7 @@ void add_bench_command(CLI::App& program, Action& action) {
   add_bench_train_command(*bench, action);
   add_bench_loss_command(*bench, action);
   add_bench_data_command(*bench, action);
+  add_bench_eval_command(*bench, action);
 }
 
 }  // namespace clr

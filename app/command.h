@@ -19,6 +19,7 @@ void add_pretrain_command(CLI::App& program, Action& action);
 void add_linear_eval_command(CLI::App& program, Action& action);
 void add_finetune_command(CLI::App& program, Action& action);
 void add_embed_command(CLI::App& program, Action& action);
+void add_query_command(CLI::App& program, Action& action);
 void add_predict_command(CLI::App& program, Action& action);
 void add_config_command(CLI::App& program, Action& action);
 void add_bench_command(CLI::App& program, Action& action);

@@ -13,6 +13,7 @@
 #include "csv.h"
 #include "feature_extraction.h"
 #include "neighbor_sheet.h"
+#include "sheet_pictures.h"
 
 namespace fs = std::filesystem;
 
@@ -80,7 +81,7 @@ void run(const EmbedOptions& options) {
                                       ": expected a name that ends in .npy, .csv or .safetensors");
   }
   prepare_output_file(output);
-  if (!options.neighbors.empty()) prepare_neighbor_sheet(options.neighbors);
+  if (!options.neighbors.empty()) prepare_sheet("--neighbors", options.neighbors);
   const ModelSource source = open_source(options.features);
   const FeatureExtractor extractor(
       source, read_eval_config(evaluation_document(options.features, source)), options.features);

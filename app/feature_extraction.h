@@ -60,6 +60,9 @@ class FeatureExtractor {
   /// model are kept in the run's folder, by weights, images and configuration.
   Features extract(std::shared_ptr<const Dataset> dataset, const std::string& title) const;
 
+  /// The same without a look at what is kept, and without keeping it.
+  Features compute(std::shared_ptr<const Dataset> dataset, const std::string& title) const;
+
   const EvalConfig& config() const { return config_; }
   const FeatureModel& model() const { return model_; }
   FeatureLayer layer() const { return layer_; }
@@ -69,7 +72,6 @@ class FeatureExtractor {
   std::string encoder_sha256() const { return tensors_sha256(*model_.encoder); }
 
  private:
-  Features compute(std::shared_ptr<const Dataset> dataset, const std::string& title) const;
   /// Everything that the features of a set depend on.
   Json cache_key(const Dataset& dataset) const;
   void report_bad(const Features& features, const Dataset& dataset) const;

@@ -28,6 +28,7 @@
 #include "head_file.h"
 #include "knn_table.h"
 #include "neighbor_sheet.h"
+#include "sheet_pictures.h"
 
 namespace fs = std::filesystem;
 
@@ -141,7 +142,7 @@ class LinearEvaluation {
           out.string() + ": holds a training run; choose another --out (default: RUN/linear_eval)");
     }
     make_output_folder(out);
-    if (!options_.neighbors.empty()) prepare_neighbor_sheet(options_.neighbors);
+    if (!options_.neighbors.empty()) prepare_sheet("--neighbors", options_.neighbors);
     add_log_file(out / "log.txt");
     const Json config = config_.sgd ? dump_value(*config_.sgd) : dump_value(extractor_.config());
     write_file_durably(out / "config.json", dump_text(config, 2) + "\n");

@@ -6,13 +6,11 @@
 
 #include <algorithm>
 
-#include "clr/core/error.h"
-#include "clr/data/decode.h"
 #include "clr/eval/knn.h"
 #include "clr/io/contact_sheet.h"
 #include "clr/io/drawing.h"
 #include "clr/io/file.h"
-#include "clr/train/run_folder.h"
+#include "sheet_pictures.h"
 
 namespace fs = std::filesystem;
 
@@ -22,38 +20,7 @@ namespace {
 constexpr std::int64_t kQueries = 10;
 constexpr std::int64_t kNeighbors = 7;
 
-std::string class_of(const Dataset& images, std::int64_t index) {
-  const std::int64_t label = images.label(index);
-  return label < 0 ? "" : images.classes()[static_cast<std::size_t>(label)];
-}
-
-Image decoded(const Dataset& images, std::int64_t index, const DataConfig& config) {
-  Record record = images.get(index);
-  if (Image* image = std::get_if<Image>(&record)) return std::move(*image);
-  try {
-    return decode(std::get<std::vector<std::uint8_t>>(record),
-                  {config.exif == ExifMode::apply, config.max_pixels});
-  } catch (const Error& error) {
-    throw Error(error.kind(), images.location(index) + ": " + error.what());
-  }
-}
-
-/// What stands below a picture: its class, or where there is none its file.
-std::string caption_of(const Dataset& images, std::int64_t index) {
-  const std::string name = class_of(images, index);
-  return name.empty() ? fs::path(images.name(index)).filename().string() : name;
-}
-
 }  // namespace
-
-void prepare_neighbor_sheet(const fs::path& path) {
-  const std::string option = "--neighbors " + path.string();
-  if (path.extension() != ".png") {
-    throw Error(ErrorKind::usage, option + ": expected a name that ends in .png");
-  }
-  require_drawing(option);
-  prepare_output_file(path);
-}
 
 void write_neighbor_sheet(const fs::path& path, const EmbeddedImages& queries,
                           const EmbeddedImages& set, const DataConfig& config) {

@@ -25,10 +25,4 @@ struct EmbeddedImages {
 void write_neighbor_sheet(const std::filesystem::path& path, const EmbeddedImages& queries,
                           const EmbeddedImages& set, const DataConfig& config);
 
-/// Finds out before the work whether a sheet can be written to `path`.
-///
-/// Throws:  Error{usage} for a name that does not end in .png, or in a build without OpenCV;
-///          Error{output}.
-void prepare_neighbor_sheet(const std::filesystem::path& path);
-
 }  // namespace clr

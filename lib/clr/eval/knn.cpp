@@ -357,13 +357,42 @@ double knn_leave_one_out(const torch::Tensor& features, const torch::Tensor& lab
 
 Neighbors nearest_neighbors(const torch::Tensor& set, const torch::Tensor& queries,
                             std::int64_t k) {
-  TORCH_CHECK(set.dim() == 2 && queries.dim() == 2 && set.size(1) == queries.size(1),
-              "nearest_neighbors: features ", set.sizes(), " and ", queries.sizes());
+  TORCH_CHECK(
+      set.dim() == 2 && queries.dim() == 2 && set.size(1) == queries.size(1) && set.size(0) > 0,
+      "nearest_neighbors: features ", set.sizes(), " and ", queries.sizes());
   const c10::NoGradGuard no_grad;
-  const torch::Tensor cosines =
-      at::mm(unit_features(queries, torch::kFloat32), unit_features(set, torch::kFloat32).t());
-  auto [values, rows] = cosines.topk(std::min(k, set.size(0)), 1);
-  return {rows, values};
+  const torch::Tensor known = unit_features(set, torch::kFloat32);
+  const torch::Tensor asked = unit_features(queries, torch::kFloat32);
+  const std::int64_t rows = asked.size(0);
+  const std::int64_t columns = known.size(0);
+  const std::int64_t count = std::min(k, columns);
+  Neighbors found{at::empty({rows, count}, torch::kInt64), at::empty({rows, count})};
+  auto* row_out = found.rows.mutable_data_ptr<std::int64_t>();
+  auto* cosine_out = found.cosines.mutable_data_ptr<float>();
+  // What is of unit length already is scored by its products alone.
+  const Scores scores{at::ones({columns}), at::zeros({columns})};
+  const std::int64_t block =
+      std::clamp<std::int64_t>(kBlockBytes / (4 * columns), 1, std::max<std::int64_t>(1, rows));
+  torch::Tensor dots = at::empty({block, columns}, torch::kFloat32);
+  for (std::int64_t begin = 0; begin < rows; begin += block) {
+    const std::int64_t some = std::min(block, rows - begin);
+    torch::Tensor part = dots.narrow(0, 0, some);
+    detail::matrix_product(part, asked.narrow(0, begin, some), known.t(), false);
+    const auto* values = part.const_data_ptr<float>();
+    at::parallel_for(0, some, 1, [&](std::int64_t first, std::int64_t last) {
+      Selection selection(static_cast<std::size_t>(count));
+      for (std::int64_t i = first; i < last; ++i) {
+        const float* own = values + i * columns;
+        const auto nearest = selection.nearest(own, scores, columns, -1);
+        for (std::size_t j = 0; j < nearest.size(); ++j) {
+          const std::int64_t place = (begin + i) * count + static_cast<std::int64_t>(j);
+          row_out[place] = index_of(nearest[j]);
+          cosine_out[place] = own[index_of(nearest[j])];
+        }
+      }
+    });
+  }
+  return found;
 }
 
 }  // namespace clr

@@ -76,8 +76,8 @@ struct Neighbors {
 
 /// The rows of a set that are nearest to each query by cosine.
 ///
-/// Shapes:  set [n, F], queries [m, F], float32. k is at most n.
-/// Memory:  a normalised copy of both, and 4 * m * n bytes: for a few queries.
+/// Shapes:  set [n, F], queries [m, F], float32. k is at most n. Ties: the smaller row of the set.
+/// Memory:  a normalised copy of both, and blocks of about 64 MB.
 Neighbors nearest_neighbors(const torch::Tensor& set, const torch::Tensor& queries, std::int64_t k);
 
 }  // namespace clr

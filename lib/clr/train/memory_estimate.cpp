@@ -142,11 +142,12 @@ double allocated_networks(Estimator& estimator, std::int64_t batch) {
 /// The resident set of this process with the networks at `batch` images: what the kernels take
 /// beside the allocators (their scratch is as large as some layers' activations) is in it.
 double resident_networks(Estimator& estimator, std::int64_t batch) {
-  // Large enough for the resident set to grow by more than its noise.
-  constexpr double kWanted = 250e6;
+  // Large enough for the resident set to grow by more than its noise, which the line through both
+  // multiplies; the larger of them three times as large, and still a small part of the machine.
+  const double wanted = std::min(500e6, static_cast<double>(physical_memory()) / 16);
   const double per_image = (estimator.networks(8) - estimator.networks(4)) / 4;
   const auto few =
-      std::min(std::max(static_cast<std::int64_t>(kWanted / per_image), std::int64_t{8}), batch);
+      std::min(std::max(static_cast<std::int64_t>(wanted / per_image), std::int64_t{8}), batch);
   const std::int64_t more = std::min(3 * few, batch);
   estimator.networks(few);
   const auto at_few = static_cast<double>(peak_resident_memory());
