@@ -38,7 +38,7 @@ struct AuditOptions {
   std::string first;
   std::string second;
   std::int64_t neighbors = 10;
-  double threshold = 0.9;
+  double threshold = 0.87;
   std::string sheet;
   std::string list;
   bool json = false;
@@ -73,7 +73,8 @@ EvalConfig mirrored(EvalConfig config) {
   Json& operations = augment["views"][0]["chain"];
   const bool normalizes = !chain.empty() && chain.back().type == "normalize";
   const auto place = operations.end() - (normalizes ? 1 : 0);
-  operations.insert(place, {{"type", "horizontal_flip"}, {"p", 1.0}});
+  const Json flip = {{"type", "horizontal_flip"}, {"p", 1.0}};
+  operations.insert(place, flip);
   read_value(augment, Place("augment"), config.augment);
   return config;
 }
@@ -136,11 +137,11 @@ std::vector<Pair> near_duplicates(const AuditedSet& first, const AuditedSet& sec
       },
       [&progress](std::int64_t done) { progress.update(done); });
   progress.finish();
-  std::erase_if(
-      pairs, [&options](const Pair& pair) { return pair.match.correlation < options.threshold; });
+  std::erase_if(pairs,
+                [&options](const Pair& pair) { return pair.match.likeness() < options.threshold; });
   std::sort(pairs.begin(), pairs.end(), [](const Pair& x, const Pair& y) {
-    return std::make_tuple(-x.match.correlation, x.a, x.b) <
-           std::make_tuple(-y.match.correlation, y.a, y.b);
+    return std::make_tuple(-x.match.likeness(), x.a, x.b) <
+           std::make_tuple(-y.match.likeness(), y.a, y.b);
   });
   return pairs;
 }
@@ -212,6 +213,7 @@ Json pairs_json(const std::vector<Section>& sections) {
                       {"b", section.second.name(pair.b)},
                       {"cosine", pair.cosine},
                       {"correlation", pair.match.correlation},
+                      {"detail", pair.match.detail},
                       {"mirrored", pair.match.mirrored}});
     }
   }
@@ -223,13 +225,14 @@ void print(const Section& section) {
            format_count(static_cast<std::int64_t>(section.pairs.size())),
            section.pairs.size() == 1 ? "pair" : "pairs");
   if (section.pairs.empty()) return;
-  std::vector<std::vector<std::string>> table = {{"image", "and", "correlation", "cosine"}};
+  std::vector<std::vector<std::string>> table = {
+      {"image", "and", "correlation", "of detail", "cosine"}};
   for (std::size_t i = 0; i < std::min(kMostListed, section.pairs.size()); ++i) {
     const Pair& pair = section.pairs[i];
     table.push_back({section.first.name(pair.a),
                      section.second.name(pair.b) + (pair.match.mirrored ? " (mirrored)" : ""),
                      fmt::format("{:.3f}", pair.match.correlation),
-                     fmt::format("{:.3f}", pair.cosine)});
+                     fmt::format("{:.3f}", pair.match.detail), fmt::format("{:.3f}", pair.cosine)});
   }
   print_table(table);
   if (section.pairs.size() > kMostListed)
@@ -251,7 +254,7 @@ void write_sheet(const fs::path& path, const std::vector<Section>& sections,
           picture(section.first, pair.a, fs::path(section.first.name(pair.a)).filename().string()));
       rows.back().pictures.push_back(picture(
           section.second, pair.b,
-          fmt::format("{:.3f}{}", pair.match.correlation, pair.match.mirrored ? " mirrored" : "")));
+          fmt::format("{:.3f}{}", pair.match.likeness(), pair.match.mirrored ? " mirrored" : "")));
       rows.back().pictures.back().frame = kSheetRed;
     }
   }
@@ -343,8 +346,9 @@ void add_data_audit_command(CLI::App& data, Action& action) {
       ->capture_default_str();
   command
       ->add_option("--threshold", options->threshold,
-                   "least correlation of the pixels where two images overlap best")
-      ->check(CLI::Range(0.75, 1.0))
+                   "least correlation of the colours and of the detail where two images overlap "
+                   "best; 1 = the same pixels")
+      ->check(CLI::Range(0.5, 1.0))
       ->capture_default_str();
   command->add_option("--sheet", options->sheet, "FILE.png: the pairs, side by side");
   command->add_option("--list", options->list,

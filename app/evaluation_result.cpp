@@ -253,6 +253,7 @@ Json run_label_curve(const fs::path& out, const std::vector<LabelChoice>& points
     const Json found = run_draws(
         folder, draws, first_seed,
         [&](const fs::path& place, std::uint64_t seed) { return draw(place, seed, point); });
+    write_result(folder, found);
     const auto bounds = found["ci95"].get<std::array<double, 2>>();
     const double deviation = found.value("deviation", 0.0);
     curve.push_back({{"labels", point.str()},

@@ -115,6 +115,36 @@ double correlate(const Patch& a, const Patch& b) {
   return sum;
 }
 
+/// A patch without its soft parts: each value less the mean of those around it.
+Patch detail_of(const Patch& patch) {
+  constexpr int kReach = 3;
+  const int side = patch.side;
+  Patch result = patch;
+  double squares = 0.0;
+  for (int plane = 0; plane < 3; ++plane) {
+    const float* in = patch.values.data() + plane * side * side;
+    float* out = result.values.data() + plane * side * side;
+    for (int y = 0; y < side; ++y) {
+      for (int x = 0; x < side; ++x) {
+        float sum = 0.0F;
+        int count = 0;
+        for (int v = std::max(0, y - kReach); v <= std::min(side - 1, y + kReach); ++v) {
+          for (int u = std::max(0, x - kReach); u <= std::min(side - 1, x + kReach); ++u) {
+            sum += in[v * side + u];
+            ++count;
+          }
+        }
+        const float value = in[y * side + x] - sum / static_cast<float>(count);
+        out[y * side + x] = value;
+        squares += double{value} * double{value};
+      }
+    }
+  }
+  const float scale = squares > 0 ? static_cast<float>(1.0 / std::sqrt(squares)) : 0.0F;
+  for (float& value : result.values) value *= scale;
+  return result;
+}
+
 /// One way that a part of `part` may be all of `whole`.
 struct Guess {
   Window window;
@@ -213,16 +243,18 @@ ImageMatch match_images(const Thumbnail& a, const Thumbnail& b) {
   const Searched first(a);
   const Searched second(b);
   std::vector<Guess> guesses = coarse_guesses(first, second);
-  ImageMatch match{guesses.front().correlation, guesses.front().mirrored};
+  ImageMatch match{guesses.front().correlation, 0.0, guesses.front().mirrored};
   if (match.correlation < kRough) return match;
   match.correlation = -1.0;
   for (Guess& guess : guesses) {
     const Searched& part = guess.swapped ? first : second;
     const Searched& whole = guess.swapped ? second : first;
     refine(part.middle, cut(whole.middle, {}, kMiddle, false), guess);
-    const double found = correlate(cut(whole.fine, {}, kFine, false),
-                                   cut(part.fine, guess.window, kFine, guess.mirrored));
-    if (found > match.correlation) match = {found, guess.mirrored};
+    const Patch all = cut(whole.fine, {}, kFine, false);
+    const Patch found = cut(part.fine, guess.window, kFine, guess.mirrored);
+    const double correlation = correlate(all, found);
+    if (correlation <= match.correlation) continue;
+    match = {correlation, correlate(detail_of(all), detail_of(found)), guess.mirrored};
   }
   return match;
 }

@@ -22,6 +22,12 @@ struct ImageMatch {
   /// Of the colours of both, where they overlap best: 1 for equal images, whatever their
   /// brightness and contrast; 0 where one is a single colour.
   double correlation = 0.0;
+  /// Of what is left when the soft course of the colours is taken away: outlines and texture.
+  /// Skies over the sea are alike in their colours, and not in this.
+  double detail = 0.0;
+  /// Of both the smaller: how sure it is that the images are one.
+  double likeness() const { return correlation < detail ? correlation : detail; }
+
   bool mirrored = false;  ///< left and right of one are those of the other, exchanged
 };
 

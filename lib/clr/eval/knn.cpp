@@ -387,7 +387,8 @@ Neighbors nearest_neighbors(const torch::Tensor& set, const torch::Tensor& queri
         for (std::size_t j = 0; j < nearest.size(); ++j) {
           const std::int64_t place = (begin + i) * count + static_cast<std::int64_t>(j);
           row_out[place] = index_of(nearest[j]);
-          cosine_out[place] = own[index_of(nearest[j])];
+          // Rounding may leave a little more than 1.
+          cosine_out[place] = std::min(own[index_of(nearest[j])], 1.0F);
         }
       }
     });
