@@ -6,11 +6,11 @@
 #include <memory>
 
 #include "clr/core/log.h"
+#include "clr/io/csv.h"
 #include "clr/io/file.h"
 #include "clr/io/npy.h"
 #include "clr/io/safetensors.h"
 #include "clr/train/run_folder.h"
-#include "csv.h"
 #include "feature_extraction.h"
 #include "neighbor_sheet.h"
 #include "sheet_pictures.h"

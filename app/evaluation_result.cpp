@@ -7,11 +7,12 @@
 #include <cmath>
 
 #include "clr/core/log.h"
+#include "clr/eval/paired.h"
 #include "clr/eval/statistics.h"
+#include "clr/io/csv.h"
 #include "clr/io/file.h"
 #include "clr/train/run_folder.h"
 #include "command.h"
-#include "csv.h"
 
 namespace fs = std::filesystem;
 
@@ -157,6 +158,9 @@ Json accuracies(const torch::Tensor& probabilities, const torch::Tensor& labels,
   Json result = {{"top1", top1},
                  {"top5", top_k_accuracy(probabilities, labels, std::min<std::int64_t>(5, count))},
                  {"ci95", accuracy_interval(top1, labels.size(0))},
+                 {"bootstrap_ci95",
+                  bootstrap_interval(std::llround(top1 * static_cast<double>(labels.size(0))),
+                                     labels.size(0))},
                  {"per_class", per_class(cells, classes)},
                  {"most_confused", most_confused(cells, classes)}};
   if (count <= kMostInMatrix) {

@@ -31,7 +31,7 @@ JudgedSplit extract_split(const FeatureExtractor& extractor, std::shared_ptr<con
 /// 95 % interval of an accuracy that was counted on `total` images.
 std::array<double, 2> accuracy_interval(double accuracy, std::int64_t total);
 
-/// What a classifier is right about: {"top1", "top5", "ci95", "per_class", "most_confused"}, and the
+/// What a classifier is right about: {"top1", "top5", "ci95" (Wilson), "bootstrap_ci95", "per_class", "most_confused"}, and the
 /// matrix {"class_names", "confusion"} (rows: true class) of at most 200 classes. Classes without a
 /// test image are left out of "per_class".
 ///

@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <sstream>
 
 #include "clr/core/log.h"
 #include "clr/io/file.h"
+#include "clr/train/paired_results.h"
 #include "clr/train/run_report.h"
 #include "command.h"
 
@@ -257,6 +259,33 @@ Json json_of(const RunReport& report) {
   return json;
 }
 
+/// Of two runs or evaluations that were named: which is better on the same test images.
+std::optional<PairedResults> paired(const RunReport& report) {
+  if (report.runs.size() != 2) return std::nullopt;
+  return compare_predictions(report.runs[0].folder, report.runs[1].folder);
+}
+
+std::string paired_line(const RunReport& report, const PairedResults& paired) {
+  if (!paired.problem.empty()) return "no paired test: " + paired.problem + "\n";
+  return paired.str(report.runs[0].folder.string(), report.runs[1].folder.string()) + "\n";
+}
+
+Json paired_json(const PairedResults& paired) {
+  if (!paired.problem.empty()) return {{"problem", paired.problem}};
+  const PairedCounts& counts = paired.counts;
+  return {{"first", paired.first.string()},
+          {"second", paired.second.string()},
+          {"images", counts.total()},
+          {"both_right", counts.both},
+          {"first_only", counts.first_only},
+          {"second_only", counts.second_only},
+          {"neither", counts.neither},
+          {"difference", paired.comparison.difference},
+          {"ci95", paired.comparison.ci95},
+          {"mcnemar_p", paired.comparison.p_value},
+          {"images_needed", paired.comparison.images_needed}};
+}
+
 void write_chart(const RunReport& report, const ReportOptions& options) {
   const std::size_t row = find_key(report, options.rows, "--rows");
   const std::size_t column = find_key(report, options.columns, "--columns");
@@ -293,9 +322,16 @@ void run(const ReportOptions& options) {
   }
   for (const std::string& warning : report.warnings) log_warning("{}", warning);
   if (!options.chart.empty()) write_chart(report, options);
-  const std::string text = format == "json"  ? dump_text(json_of(report), 2) + "\n"
-                           : format == "tsv" ? tsv_of(report)
-                                             : text_of(report);
+  const auto comparison = format == "tsv" ? std::nullopt : paired(report);
+  std::string text;
+  if (format == "json") {
+    Json json = json_of(report);
+    if (comparison) json["paired"] = paired_json(*comparison);
+    text = dump_text(json, 2) + "\n";
+  } else {
+    text = format == "tsv" ? tsv_of(report) : text_of(report);
+    if (comparison) text += paired_line(report, *comparison);
+  }
   if (options.output.empty()) {
     std::cout << text << std::flush;
   } else {

@@ -55,6 +55,17 @@ check "transfer: each set in a folder" test -s transfer/other/result.json -a -s 
 check "transfer: in one result" test "$(grep -c '"data": ' transfer.json)" -eq 2
 expect 2 'expected one for each of 2 --train, got 1' only linear-eval --checkpoint run --train set --test set --train other/train
 
+"$CLR" linear-eval --checkpoint random:run --train set --test set --out random --quiet
+"$CLR" linear-eval --checkpoint run --train set --test set --out trained --quiet
+"$CLR" report trained random >report.txt
+check "two results: which is better, and how sure that is" grep -qE "better than|cannot be told apart|equally right" report.txt
+"$CLR" report trained random --json >report.json
+for key in paired mcnemar_p first_only images_needed; do
+  check "report --json: $key" grep -q "\"$key\"" report.json
+done
+"$CLR" report trained transfer/other >report.txt
+check "not of other images" grep -q "no paired test: they were judged on 36 and 8 images" report.txt
+
 if [ "${CLR_PORTABLE:-OFF}" != ON ]; then
   "$CLR" query --checkpoint run --data set set/class2/image5.ppm set/class1/image1.ppm --k 3 --output near.png --json \
     >query.json 2>stderr

@@ -13,6 +13,7 @@
 #include "clr/core/error.h"
 #include "clr/data/file_bytes.h"
 #include "clr/data/sources.h"
+#include "clr/io/csv.h"
 
 namespace clr {
 namespace {
@@ -27,72 +28,8 @@ struct Line {
   throw Error(ErrorKind::data, fmt::format("{}:{}: {}", list, line, what));
 }
 
-/// Reads separated values with quotes ("a ""quoted"" field") one record at a time.
-class RecordReader {
- public:
-  RecordReader(std::string_view text, char separator, const std::string& list)
-      : text_(text), separator_(separator), list_(list) {}
-
-  /// The next record that is not an empty line; its first line is line().
-  std::optional<std::vector<std::string>> next() {
-    while (at_ < text_.size()) {
-      line_ = next_line_;
-      auto record = read_record();
-      if (record.size() > 1 || !record.front().empty()) return record;
-    }
-    return std::nullopt;
-  }
-
-  std::size_t line() const { return line_; }
-
- private:
-  std::vector<std::string> read_record() {
-    std::vector<std::string> fields;
-    while (true) {
-      fields.push_back(at_ < text_.size() && text_[at_] == '"' ? quoted() : plain());
-      if (at_ < text_.size() && text_[at_] == '\r') ++at_;
-      if (at_ >= text_.size()) return fields;
-      const char c = text_[at_++];
-      if (c == '\n') {
-        ++next_line_;
-        return fields;
-      }
-      if (c != separator_) fail(list_, line_, "expected a separator after a quoted field");
-    }
-  }
-
-  std::string plain() {
-    const std::size_t first = at_;
-    while (at_ < text_.size() && text_[at_] != separator_ && text_[at_] != '\n') ++at_;
-    std::size_t last = at_;
-    if (last > first && text_[last - 1] == '\r' && (at_ == text_.size() || text_[at_] == '\n'))
-      --last;
-    return std::string(text_.substr(first, last - first));
-  }
-
-  std::string quoted() {
-    std::string field;
-    for (++at_; at_ < text_.size(); ++at_) {
-      if (text_[at_] == '\n') ++next_line_;
-      if (text_[at_] == '"') {
-        ++at_;
-        if (at_ >= text_.size() || text_[at_] != '"') return field;
-      }
-      field += text_[at_];
-    }
-    fail(list_, line_, "expected a closing quote, got the end of the file");
-  }
-
-  std::string_view text_;
-  char separator_;
-  const std::string& list_;
-  std::size_t at_ = 0;
-  std::size_t line_ = 1;
-  std::size_t next_line_ = 1;
-};
-
 std::vector<Line> read_separated(std::string_view text, char separator, const std::string& list) {
-  RecordReader reader(text, separator, list);
+  CsvReader reader(text, separator, list);
   std::vector<Line> lines;
   std::size_t path_column = 0;
   std::size_t label_column = 1;
