@@ -97,6 +97,15 @@ std::string percent_interval(double fraction, double low, double high) {
   return fmt::format("{:.1f} % [{:.1f}, {:.1f}]", 100 * fraction, 100 * low, 100 * high);
 }
 
+std::string shell_quoted(const std::string& argument) {
+  constexpr const char* kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%";
+  if (!argument.empty() && argument.find_first_not_of(kPlain) == std::string::npos) return argument;
+  std::string text = "'";
+  for (const char c : argument) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
 std::string time_stamp() {
   const std::time_t now = std::time(nullptr);
   std::tm local{};

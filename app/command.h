@@ -19,6 +19,7 @@ void add_pretrain_command(CLI::App& program, Action& action);
 void add_linear_eval_command(CLI::App& program, Action& action);
 void add_finetune_command(CLI::App& program, Action& action);
 void add_embed_command(CLI::App& program, Action& action);
+void add_health_command(CLI::App& program, Action& action);
 void add_query_command(CLI::App& program, Action& action);
 void add_predict_command(CLI::App& program, Action& action);
 void add_config_command(CLI::App& program, Action& action);
@@ -55,6 +56,9 @@ void print_facts(const std::vector<std::pair<std::string, std::string>>& facts);
 /// "43.4 % [42.4, 44.4]".
 std::string percent(double fraction);
 std::string percent_interval(double fraction, double low, double high);
+
+/// A word as a shell reads it, in quotes where it needs them.
+std::string shell_quoted(const std::string& word);
 
 /// "2026-01-31_14-05-09", local time: part of a new run's name.
 std::string time_stamp();

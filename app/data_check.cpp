@@ -76,18 +76,9 @@ struct Suggestion {
   std::vector<std::string> sets;
 };
 
-std::string quoted(const std::string& argument) {
-  constexpr const char* kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%";
-  if (!argument.empty() && argument.find_first_not_of(kPlain) == std::string::npos) return argument;
-  std::string text = "'";
-  for (const char c : argument) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
-}
-
 std::string command_line(const Suggestion& suggestion, const std::string& data) {
-  std::string line = "clr pretrain --config " + suggestion.preset + " --data " + quoted(data);
-  for (const std::string& set : suggestion.sets) line += " --set " + quoted(set);
+  std::string line = "clr pretrain --config " + suggestion.preset + " --data " + shell_quoted(data);
+  for (const std::string& set : suggestion.sets) line += " --set " + shell_quoted(set);
   return line;
 }
 

@@ -17,6 +17,7 @@
 #include "clr/train/run_config.h"
 #include "clr/train/run_folder.h"
 #include "data.h"
+#include "view_sheet.h"
 
 namespace fs = std::filesystem;
 
@@ -33,28 +34,6 @@ struct ViewsOptions {
   bool json = false;
 };
 
-/// The entry of `augment.views` that each view is drawn with.
-std::vector<const ViewConfig*> entries_of_views(const AugmentConfig& config) {
-  std::vector<const ViewConfig*> entries;
-  for (const ViewConfig& entry : config.views) {
-    entries.insert(entries.end(), static_cast<std::size_t>(entry.count), &entry);
-  }
-  return entries;
-}
-
-/// Where each view stands among the groups: group, then place in it.
-std::vector<std::pair<std::size_t, std::int64_t>> places_of_views(const Augmenter& augmenter) {
-  std::vector<std::pair<std::size_t, std::int64_t>> places(
-      static_cast<std::size_t>(augmenter.view_count()));
-  for (std::size_t g = 0; g < augmenter.groups().size(); ++g) {
-    const auto& views = augmenter.groups()[g].views;
-    for (std::size_t i = 0; i < views.size(); ++i) {
-      places[static_cast<std::size_t>(views[i])] = {g, static_cast<std::int64_t>(i)};
-    }
-  }
-  return places;
-}
-
 void run(const ViewsOptions& options) {
   require_drawing("data views");
   ConfigDocument document = load_config(options.config, "pretrain");
@@ -67,8 +46,7 @@ void run(const ViewsOptions& options) {
   make_output_folder(folder);
 
   const std::int64_t count = std::min(options.count, dataset->size());
-  const auto entries = entries_of_views(config.augment);
-  const auto places = places_of_views(*augmenter);
+  const ViewPlaces places(config.augment, *augmenter);
   ViewPreview preview(dataset, augmenter, static_cast<std::uint64_t>(config.train.seed),
                       config.data);
   std::vector<SheetRow> rows;
@@ -81,24 +59,18 @@ void run(const ViewsOptions& options) {
     progress.update(i + 1);
     if (!shown) continue;
     const std::string name = dataset->name(shown->index);
-    SheetRow row{
-        name,
-        {{shown->original, fmt::format("{} x {}", shown->original.width, shown->original.height)}}};
-    for (std::size_t view = 0; view < entries.size(); ++view) {
-      const auto [group, place] = places[view];
-      row.pictures.push_back({displayed_view(shown->groups[group][place], *entries[view]),
-                              fmt::format("view {}", view)});
+    for (std::size_t view = 0; view < places.views(); ++view) {
       lines += dump_text(Json{{"row", rows.size()},
                               {"index", shown->index},
                               {"name", name},
                               {"width", shown->original.width},
                               {"height", shown->original.height},
                               {"view", view},
-                              {"group", group},
+                              {"group", places.group(view)},
                               {"operations", shown->parameters[view]}}) +
                "\n";
     }
-    rows.push_back(std::move(row));
+    rows.push_back(places.row(*shown, name));
     for (std::size_t g = 0; g < views.size(); ++g) views[g].push_back(shown->groups[g]);
   }
   progress.finish();
@@ -120,11 +92,11 @@ void run(const ViewsOptions& options) {
   const fs::path parameters = folder / "parameters.jsonl";
   write_file_durably(sheet, encode_png(draw_contact_sheet(rows)));
   write_file_durably(parameters, lines);
-  log_info("{} images, {} views each: {}", rows.size(), entries.size(), sheet.string());
+  log_info("{} images, {} views each: {}", rows.size(), places.views(), sheet.string());
   if (options.json) {
     print_json({{"output", options.output},
                 {"images", rows.size()},
-                {"views", entries.size()},
+                {"views", places.views()},
                 {"seed", config.train.seed},
                 {"bad_images", bad.size()},
                 {"sheet", sheet.string()},

@@ -18,10 +18,12 @@
 #include "clr/eval/retrieval.h"
 #include "clr/eval/statistics.h"
 #include "clr/eval/unit_features.h"
+#include "clr/io/drawing.h"
 #include "clr/io/file.h"
 #include "clr/train/run_folder.h"
 #include "clr/train/run_setup.h"
 #include "clr/train/trained_eval_config.h"
+#include "embedding_map.h"
 #include "evaluation_data.h"
 #include "evaluation_result.h"
 #include "feature_extraction.h"
@@ -246,10 +248,12 @@ class LinearEvaluation {
             return one_draw(set, folder, seed, labels);
           });
     }
-    if (!options_.neighbors.empty()) {
-      write_neighbor_sheet(options_.neighbors, {*set.data.test, set.test.features},
-                           {*set.data.train, set.train.features}, extractor_.config().data);
-    }
+    const EmbeddedImages test{*set.data.test, set.test.features};
+    const EmbeddedImages train{*set.data.train, set.train.features};
+    const DataConfig& config = extractor_.config().data;
+    if (drawing_available()) write_neighbor_sheet(out / "neighbors.png", test, train, config);
+    if (!options_.neighbors.empty()) write_neighbor_sheet(options_.neighbors, test, train, config);
+    write_embedding_map(out, test, config);
     return result;
   }
 

@@ -38,6 +38,7 @@ void run_program(int argc, char** argv) {
   add_linear_eval_command(program, action);
   add_finetune_command(program, action);
   add_embed_command(program, action);
+  add_health_command(program, action);
   add_query_command(program, action);
   add_predict_command(program, action);
   add_data_command(program, action);

@@ -50,12 +50,6 @@ fs::path peers_above(fs::path start, const std::string& script) {
 
 }  // namespace
 
-std::string shell_quoted(const std::string& word) {
-  std::string result = "'";
-  for (const char c : word) result += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return result + "'";
-}
-
 PeerScript::PeerScript(const std::string& name) {
   std::error_code ignored;
   fs::path folder = peers_above(fs::read_symlink("/proc/self/exe", ignored).parent_path(), name);

@@ -25,7 +25,4 @@ class PeerScript {
   std::string python_;
 };
 
-/// A word for the shell.
-std::string shell_quoted(const std::string& word);
-
 }  // namespace clr

@@ -16,6 +16,7 @@
 #include "clr/train/run_setup.h"
 #include "clr/train/trainer.h"
 #include "command.h"
+#include "view_sheet.h"
 
 namespace fs = std::filesystem;
 
@@ -189,6 +190,7 @@ void run(PretrainOptions options) {
   write_file_durably(fs::path(options.out) / "config.json",
                      dump_text(dump_value(config), 2) + "\n");
   print_plan(plan, config);
+  if (!options.resume) write_view_sheet(options.out, config, dataset);
   const TrainResult result = trainer.run();
 
   Json json = {{"run", options.out},
@@ -200,6 +202,9 @@ void run(PretrainOptions options) {
                {"seconds", result.seconds},
                {"peak_memory_bytes", peak_resident_memory()},
                {"bad_images", result.bad_images},
+               {"data", options.data},
+               {"images", dataset->size()},
+               {"device", plan["device"]},
                {"checkpoint", result.checkpoint.string()}};
   if (result.knn_top1) json["knn_top1"] = *result.knn_top1;
   for (const auto& [name, value] : result.health) json[name] = value;

@@ -10,8 +10,10 @@
 #include "clr/core/log.h"
 #include "clr/io/file.h"
 #include "clr/train/paired_results.h"
+#include "clr/train/run_folder.h"
 #include "clr/train/run_report.h"
 #include "command.h"
+#include "report_page.h"
 
 namespace clr {
 namespace {
@@ -314,7 +316,9 @@ void run(const ReportOptions& options) {
                             charting == 1 ? "one" : "two"));
   }
   const RunReport report = make_report(read_run_records(options.runs));
-  if (report.groups.empty()) {
+  const bool page = options.output.ends_with(".html");
+  if (!options.output.empty()) prepare_output_file(options.output);
+  if (report.groups.empty() && !page) {
     throw Error(ErrorKind::data,
                 fmt::format("{}: expected a finished run, got {} not complete ({}: {})",
                             options.runs[0], plural(report.runs.size(), "run"),
@@ -324,7 +328,9 @@ void run(const ReportOptions& options) {
   if (!options.chart.empty()) write_chart(report, options);
   const auto comparison = format == "tsv" ? std::nullopt : paired(report);
   std::string text;
-  if (format == "json") {
+  if (page) {
+    text = report_page(report, json_of(report), comparison);
+  } else if (format == "json") {
     Json json = json_of(report);
     if (comparison) json["paired"] = paired_json(*comparison);
     text = dump_text(json, 2) + "\n";
@@ -343,7 +349,8 @@ void run(const ReportOptions& options) {
 
 void add_report_command(CLI::App& program, Action& action) {
   auto options = std::make_shared<ReportOptions>();
-  CLI::App* command = program.add_subcommand("report", "several runs side by side: a table");
+  CLI::App* command =
+      program.add_subcommand("report", "several runs side by side: a table, or a page to look at");
   command
       ->add_option("runs", options->runs,
                    "run folders, evaluation folders, or folders of them (a sweep's)")
@@ -353,7 +360,9 @@ void add_report_command(CLI::App& program, Action& action) {
       ->check(CLI::IsMember({"text", "tsv", "json"}))
       ->capture_default_str();
   command->add_flag("--json", options->json, "the same as --format json");
-  command->add_option("--output", options->output, "file for the report (default: printed)");
+  command->add_option("--output", options->output,
+                      "file for the report (default: printed); FILE.html: one page with curves, "
+                      "pictures and all there is");
   command->add_option("--chart", options->chart, "also draw a heat map to this .svg file");
   command->add_option("--rows", options->rows, "key of the heat map's rows");
   command->add_option("--columns", options->columns, "key of the heat map's columns");

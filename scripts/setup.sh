@@ -27,7 +27,9 @@ readonly torch_version=2.11.0
 readonly packages=(g++ cmake ninja-build ccache
   libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev
   libjpeg62-turbo-dev libgif-dev libheif-dev zlib1g-dev libxxhash-dev libssl-dev
-  nlohmann-json3-dev libfmt-dev libspdlog-dev libcli11-dev catch2)
+  nlohmann-json3-dev libfmt-dev libspdlog-dev libcli11-dev catch2
+  # Looks at the report's page in a test.
+  chromium)
 readonly cpu_wheels=("torch==$torch_version" 'nvidia-cuda-cupti==13.0.*'
   'nvidia-cuda-runtime==13.0.*')
 # What libtorch_cuda.so and the libraries it opens later need, at the versions torch names.

@@ -31,6 +31,42 @@ CATCH_TEST_CASE("embedding health agrees with lightly and RankMe's equation", "[
               Approx(expected["effective_rank"].get<double>()).epsilon(1e-6));
 }
 
+CATCH_TEST_CASE("embedding health and similarities are NumPy's", "[eval]") {
+  const std::string folder = std::string(CLR_TEST_DATA_DIR) + "/health/";
+  const Json expected =
+      parse_json(read_file(folder + "expected.json", ErrorKind::data), "expected.json");
+  const torch::Tensor views = read_npy(folder + "views.npy");
+  const EmbeddingHealth health = embedding_health(views);
+  const auto same = [&expected](const char* name, double value) {
+    CATCH_INFO(name);
+    CATCH_CHECK(value == Approx(expected[name].get<double>()).epsilon(1e-6));
+  };
+  same("alignment", health.alignment);
+  same("uniformity", health.uniformity);
+  same("deviation", health.deviation);
+  same("rank", health.effective_rank);
+  same("alpha", health.alpha);
+  const ViewSimilarity similarity = view_similarity(views, read_npy(folder + "labels.npy"));
+  same("positive_mean", similarity.positive_mean);
+  same("negative_mean", similarity.negative_mean);
+  same("nearer_negatives", similarity.nearer_negatives);
+  same("nearer_same_class", similarity.nearer_same_class);
+  for (const auto& [name, bins] : {std::pair{"positives", &similarity.positives},
+                                   std::pair{"negatives", &similarity.negatives}}) {
+    const auto shares = expected[name].get<std::vector<double>>();
+    CATCH_REQUIRE(bins->size() == shares.size());
+    for (std::size_t i = 0; i < shares.size(); ++i)
+      CATCH_CHECK((*bins)[i] == Approx(shares[i]).margin(1e-12));
+  }
+  CATCH_CHECK(view_similarity(views, {}).nearer_same_class == 0.0);
+  // What falls as j^-1.5 has alpha 1.5.
+  const torch::Tensor basis = std::get<0>(at::linalg_qr(at::randn({200, 60}, torch::kFloat64)));
+  const torch::Tensor centred = basis - basis.mean(0);
+  const torch::Tensor orthogonal = std::get<0>(at::linalg_qr(centred));
+  const torch::Tensor falling = orthogonal * at::arange(1, 61, torch::kFloat64).pow(-0.75);
+  CATCH_CHECK(embedding_health(at::stack({falling, falling})).alpha == Approx(1.5).epsilon(1e-6));
+}
+
 CATCH_TEST_CASE("embedding health of collapsed and of orthogonal rows", "[eval]") {
   // All rows one: nothing between them, one direction.
   const torch::Tensor one = at::ones({2, 40, 8});

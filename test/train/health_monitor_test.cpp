@@ -15,7 +15,7 @@ using test::configured;
 using test::Outcome;
 using test::Pictures;
 
-const char* const kNames[] = {"alignment", "uniformity", "deviation", "rank"};
+const char* const kNames[] = {"alignment", "uniformity", "deviation", "rank", "alpha"};
 
 }  // namespace
 
@@ -37,7 +37,7 @@ CATCH_TEST_CASE("a run logs its health before the first step and after each epoc
     CATCH_CHECK(row["z_rank"].get<double>() <= 8.0 + 1e-4);
   }
   CATCH_CHECK(measured.other[1]["h_rank"] != measured.other[2]["h_rank"]);
-  CATCH_REQUIRE(measured.result.health.size() == 8);
+  CATCH_REQUIRE(measured.result.health.size() == 10);
   for (const auto& [name, value] : measured.result.health) {
     CATCH_CHECK(measured.other[2].at(name) == value);
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clr/eval/embedding_health.h"
 
+#include <ATen/Functions.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/linalg_eigvalsh.h>
 
@@ -40,6 +41,51 @@ double effective_rank(const torch::Tensor& z) {
   return std::exp(-(shares * shares.log()).sum().item<double>());
 }
 
+double spectrum_decay(const torch::Tensor& z) {
+  const torch::Tensor centred = z - z.mean(0);
+  const bool tall = z.size(0) >= z.size(1);
+  const torch::Tensor gram = tall ? at::mm(centred.t(), centred) : at::mm(centred, centred.t());
+  const torch::Tensor values = at::linalg_eigvalsh(gram).flip(0).contiguous();
+  const double* value = values.const_data_ptr<double>();
+  std::int64_t count = 0;
+  while (count < values.size(0) && value[count] > 1e-12 * value[0]) ++count;
+  if (!(value[0] > 0.0) || count < 2) return 0.0;
+  const std::int64_t first = count < 8 ? 1 : 4;
+  const std::int64_t last = std::min<std::int64_t>(count, 100);
+  // Weighted least squares of a line.
+  double weight = 0.0;
+  double x_mean = 0.0;
+  double y_mean = 0.0;
+  for (std::int64_t j = first; j <= last; ++j) {
+    const double w = 1.0 / static_cast<double>(j);
+    weight += w;
+    x_mean += w * std::log(static_cast<double>(j));
+    y_mean += w * std::log(value[j - 1]);
+  }
+  x_mean /= weight;
+  y_mean /= weight;
+  double products = 0.0;
+  double squares = 0.0;
+  for (std::int64_t j = first; j <= last; ++j) {
+    const double w = 1.0 / static_cast<double>(j);
+    const double x = std::log(static_cast<double>(j)) - x_mean;
+    products += w * x * (std::log(value[j - 1]) - y_mean);
+    squares += w * x * x;
+  }
+  return -products / squares;
+}
+
+/// Adds cosines to the bins of a histogram.
+void count_cosines(const torch::Tensor& cosines, std::vector<double>& bins) {
+  const torch::Tensor places = ((cosines + 1.0) * (ViewSimilarity::kBins / 2.0))
+                                   .floor()
+                                   .clamp(0, ViewSimilarity::kBins - 1)
+                                   .to(torch::kInt64);
+  const torch::Tensor counts = at::bincount(places, {}, ViewSimilarity::kBins);
+  for (int i = 0; i < ViewSimilarity::kBins; ++i)
+    bins[static_cast<std::size_t>(i)] += counts[i].item<double>();
+}
+
 }  // namespace
 
 EmbeddingHealth embedding_health(const torch::Tensor& views) {
@@ -53,7 +99,51 @@ EmbeddingHealth embedding_health(const torch::Tensor& views) {
   health.uniformity = (uniformity(unit[0]) + uniformity(unit[1])) / 2.0;
   health.deviation = unit.std(1).mean().item<double>();
   health.effective_rank = effective_rank(z[0]);
+  health.alpha = spectrum_decay(z[0]);
   return health;
+}
+
+ViewSimilarity view_similarity(const torch::Tensor& views, const torch::Tensor& labels) {
+  TORCH_CHECK(views.dim() == 3 && views.size(0) == 2 && views.size(1) >= 2,
+              "view_similarity: expected [2, n, D] with n >= 2, got ", views.sizes());
+  constexpr std::int64_t kBlock = 512;
+  const at::NoGradGuard no_grad;
+  const torch::Tensor z = views.to(torch::kFloat64);
+  const torch::Tensor unit = unit_rows(z[0], z[1]).view_as(z);
+  const std::int64_t n = z.size(1);
+  const torch::Tensor own = (unit[0] * unit[1]).sum(1);
+  ViewSimilarity result;
+  result.positives.resize(ViewSimilarity::kBins);
+  result.negatives.resize(ViewSimilarity::kBins);
+  count_cosines(own, result.positives);
+  result.positive_mean = own.mean().item<double>();
+  double sum = 0.0;
+  double nearer = 0.0;
+  double same = 0.0;
+  for (std::int64_t first = 0; first < n; first += kBlock) {
+    const std::int64_t rows = std::min(kBlock, n - first);
+    const torch::Tensor cosines = at::mm(unit[0].narrow(0, first, rows), unit[1].t());
+    torch::Tensor negative = at::ones({rows, n}, torch::kBool);
+    negative.diagonal(first).fill_(false);
+    const torch::Tensor hard =
+        negative.logical_and(cosines > own.narrow(0, first, rows).unsqueeze(1));
+    const torch::Tensor values = cosines.masked_select(negative);
+    count_cosines(values, result.negatives);
+    sum += values.sum().item<double>();
+    nearer += hard.sum().item<double>();
+    if (labels.defined()) {
+      const torch::Tensor equal = labels.narrow(0, first, rows).unsqueeze(1) == labels.unsqueeze(0);
+      same += hard.logical_and(equal).sum().item<double>();
+    }
+  }
+  const auto images = static_cast<double>(n);
+  const double pairs = images * (images - 1.0);
+  for (double& share : result.positives) share /= images;
+  for (double& share : result.negatives) share /= pairs;
+  result.negative_mean = sum / pairs;
+  result.nearer_negatives = nearer / pairs;
+  result.nearer_same_class = nearer > 0 ? same / nearer : 0.0;
+  return result;
 }
 
 }  // namespace clr

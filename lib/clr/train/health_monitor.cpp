@@ -8,13 +8,6 @@
 namespace clr {
 namespace {
 
-AugmentConfig two_views(const AugmentConfig& augment) {
-  AugmentConfig result = augment;
-  result.views.resize(1);
-  result.views[0].count = 2;
-  return result;
-}
-
 void add(std::vector<std::pair<std::string, double>>& values, const std::string& name,
          const torch::Tensor& views) {
   const EmbeddingHealth health = embedding_health(views);
@@ -22,6 +15,7 @@ void add(std::vector<std::pair<std::string, double>>& values, const std::string&
   values.emplace_back(name + "_uniformity", health.uniformity);
   values.emplace_back(name + "_deviation", health.deviation);
   values.emplace_back(name + "_rank", health.effective_rank);
+  values.emplace_back(name + "_alpha", health.alpha);
 }
 
 }  // namespace
@@ -36,29 +30,43 @@ std::vector<std::pair<std::string, double>> HealthMonitor::measure(Method& metho
   MlpHead* const projector = method.projector();
   encoder.eval();
   if (projector != nullptr) projector->eval();
-  // A row an image: h of its two views, then z of its two views.
-  std::int64_t width = 0;
   const Features features = slice_.features(augment_, [&](const torch::Tensor& pixels) {
-    const torch::Tensor h = encoder.forward({pixels});
-    width = h.size(1);
-    std::vector<torch::Tensor> parts = h.chunk(2);
-    if (projector != nullptr) {
-      for (const torch::Tensor& z : projector->forward(h).chunk(2)) parts.push_back(z);
-    }
-    return at::cat(parts, 1);
+    return two_view_rows(encoder, projector, pixels);
   });
   encoder.train();
   if (projector != nullptr) projector->train();
 
   std::vector<std::pair<std::string, double>> values;
-  const torch::Tensor& rows = features.values;
-  if (rows.size(0) < 2) return values;
+  if (features.values.size(0) < 2) return values;
+  const TwoViews views = split_views(features.values, encoder.feature_dim());
+  add(values, "h", views.h);
+  if (projector != nullptr) add(values, "z", views.z);
+  return values;
+}
+
+torch::Tensor two_view_rows(Encoder& encoder, MlpHead* projector, const torch::Tensor& pixels) {
+  const torch::Tensor h = encoder.forward({pixels});
+  std::vector<torch::Tensor> parts = h.chunk(2);
+  if (projector != nullptr) {
+    for (const torch::Tensor& z : projector->forward(h).chunk(2)) parts.push_back(z);
+  }
+  return at::cat(parts, 1);
+}
+
+TwoViews split_views(const torch::Tensor& rows, std::int64_t width) {
   const auto views = [&rows](std::int64_t first, std::int64_t columns) {
     return rows.narrow(1, first, columns).unflatten(1, {2, columns / 2}).transpose(0, 1);
   };
-  add(values, "h", views(0, 2 * width));
-  if (projector != nullptr) add(values, "z", views(2 * width, rows.size(1) - 2 * width));
-  return values;
+  TwoViews result{views(0, 2 * width), {}};
+  if (rows.size(1) > 2 * width) result.z = views(2 * width, rows.size(1) - 2 * width);
+  return result;
+}
+
+AugmentConfig two_views(const AugmentConfig& augment) {
+  AugmentConfig result = augment;
+  result.views.resize(1);
+  result.views[0].count = 2;
+  return result;
 }
 
 }  // namespace clr

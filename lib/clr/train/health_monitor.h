@@ -24,7 +24,7 @@ class HealthMonitor {
   HealthMonitor(const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
                 const torch::Device& device, int loader_threads);
 
-  /// h_alignment, h_uniformity, h_deviation, h_rank of the encoder's features; with a projection
+  /// h_alignment, h_uniformity, h_deviation, h_rank, h_alpha of the encoder's features; with a projection
   /// head also z_alignment, ... of its output. Nothing when fewer than two images can be read. The
   /// networks are put into eval mode and back.
   std::vector<std::pair<std::string, double>> measure(Method& method);
@@ -33,5 +33,20 @@ class HealthMonitor {
   MonitorSlice slice_;
   AugmentConfig augment_;
 };
+
+/// The first chain of views, twice.
+AugmentConfig two_views(const AugmentConfig& augment);
+
+/// A row an image: h of its two views, then, with a projection head, z of its two views.
+///
+/// Shapes:  pixels [2 * N, 3, H, W], view after view -> [N, 2 * F (+ 2 * D)].
+torch::Tensor two_view_rows(Encoder& encoder, MlpHead* projector, const torch::Tensor& pixels);
+
+/// What two_view_rows() put side by side: h [2, N, F], and z [2, N, D] or undefined. `width` is F.
+struct TwoViews {
+  torch::Tensor h;
+  torch::Tensor z;
+};
+TwoViews split_views(const torch::Tensor& rows, std::int64_t width);
 
 }  // namespace clr

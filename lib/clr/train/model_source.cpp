@@ -20,6 +20,7 @@ void describe_by_config(ModelSource& source, const ConfigDocument& document) {
   const RunConfig config = read_run_config(document);
   source.encoder = dump_value(config.encoder);
   source.augment = dump_value(evaluation_augment(config));
+  source.views = dump_value(config.augment);
   source.projector = config.projector;
 }
 

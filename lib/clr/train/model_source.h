@@ -19,6 +19,7 @@ struct ModelSource {
   std::string name;  ///< for messages
   Json encoder;      ///< an `encoder` section
   Json augment;      ///< an `augment` section: the evaluation transform
+  Json views;        ///< an `augment` section: the views it was trained on; null where unknown
   std::optional<MlpHeadConfig> projector;
   SafeTensors weights;  ///< no tensors: random weights
   bool random = false;

@@ -23,6 +23,10 @@ constexpr auto enum_names(MemoryFormat) {
   return std::array{"auto", "contiguous", "channels_last"};
 }
 
+/// What a run does about collapse, a dead loss and divergence (train/guard.h).
+enum class GuardMode { off, warn, stop };
+constexpr auto enum_names(GuardMode) { return std::array{"off", "warn", "stop"}; }
+
 /// The `train` section of a training run.
 struct TrainConfig {
   std::int64_t epochs = 100;
@@ -43,6 +47,7 @@ struct TrainConfig {
   std::int64_t knn_images = 1000;
   std::int64_t health_every_epochs = 1;
   std::int64_t health_images = 512;
+  GuardMode guard = GuardMode::warn;
   std::int64_t seed = 0;
 
   static void fields(auto&& f) {
@@ -82,6 +87,9 @@ struct TrainConfig {
     f("health_every_epochs", &TrainConfig::health_every_epochs, In{0, 1e6},
       "epochs between measurements of alignment, uniformity, deviation and rank; 0 = never");
     f("health_images", &TrainConfig::health_images, In{2, 1e5}, "images of these measurements");
+    f("guard", &TrainConfig::guard,
+      "what is done about collapsed embeddings, a dead loss and divergence: nothing; a warning; an "
+      "end, with everything saved");
     f("seed", &TrainConfig::seed, In{0, 9e15}, "of initialisation, order and augmentation");
   }
 };

@@ -19,7 +19,8 @@ namespace {
 /// Values that `auto` and 0 stand for are resolved once, when the run starts.
 constexpr std::array kResolvedOnce = {"/train/precision", "/train/memory_format",
                                       "/train/compute_threads"};
-constexpr std::array kFreeToChange = {"/train/checkpoint_every_epochs", "/train/keep_checkpoints"};
+constexpr std::array kFreeToChange = {"/train/checkpoint_every_epochs", "/train/keep_checkpoints",
+                                      "/train/guard"};
 
 bool is_open(const Json& value) { return value == "auto" || value == 0; }
 

@@ -26,7 +26,7 @@ bool holds_run(const std::filesystem::path& folder);
 bool holds_training(const std::filesystem::path& folder);
 
 /// Fills what `given` leaves open ("auto", 0) from the stored configuration of the run that it
-/// resumes, and refuses any other difference but how often checkpoints are written and kept.
+/// resumes, and refuses any other difference but how often checkpoints are written and kept, and the guard.
 /// Throws:  Error{config} naming the place, what the run has and what was given.
 void check_resumed_config(const Json& stored, Json& given, const Place& place);
 

@@ -14,6 +14,7 @@
 #include "clr/io/file.h"
 #include "clr/train/device_copies.h"
 #include "clr/train/gradient_cache.h"
+#include "clr/train/guard.h"
 #include "clr/train/health_monitor.h"
 #include "clr/train/knn_monitor.h"
 #include "clr/train/metrics_log.h"
@@ -85,7 +86,8 @@ class Trainer::Loop {
         bad_(dataset_->size(), config.data.max_bad),
         steps_per_epoch_(steps_per_epoch(config, dataset_->size())),
         total_steps_(steps_per_epoch_ * config.train.epochs),
-        config_json_(dump_text(dump_value(config))) {
+        config_json_(dump_text(dump_value(config))),
+        guard_(config) {
     const RunConfig& c = config_;
     method_ = build_method(c, dataset_->size(),
                            static_cast<std::int64_t>(dataset_->classes().size()), steps_per_epoch_);
@@ -114,6 +116,7 @@ class Trainer::Loop {
     // Last: what cannot be trained leaves no folder, and what goes on in one is locked from here on.
     make_output_folder(options.out);
     metrics_ = std::make_unique<MetricsLog>(options.out, state_.metrics_bytes, state_.step);
+    if (state_.step > 0) guard_.replay(options.out / "metrics.jsonl");
   }
 
   bool finished() const { return state_.step == total_steps_; }
@@ -132,7 +135,7 @@ class Trainer::Loop {
       health_ = health_monitor_->measure(*method_);
       Json json = row("start");
       for (const auto& [name, value] : health_) json[name] = value;
-      metrics_->write(json);
+      write_row(json);
     }
     Progress progress("training", total_steps_, state_.step);
     method_->train();
@@ -141,7 +144,17 @@ class Trainer::Loop {
       train_step();
       progress.update(state_.step, note());
       const bool epoch_ended = state_.step_in_epoch == steps_per_epoch_;
-      if (epoch_ended) end_epoch();
+      if (epoch_ended) {
+        end_epoch();
+      } else if (looked_at_early()) {
+        write_health_row();
+      }
+      if (found_ && config_.train.guard == GuardMode::stop) {
+        if (checkpoint_step_ != state_.step) save();
+        progress.finish();
+        throw Error(ErrorKind::diverged, fmt::format("{}: stopped by train.guard: {}",
+                                                     options_.out.string(), found_->message));
+      }
       if (stop_requested()) {
         if (!epoch_ended || checkpoint_step_ != state_.step) save();
         progress.finish();
@@ -378,12 +391,39 @@ class Trainer::Loop {
     return {{"kind", kind}, {"time", unix_time()}, {"step", state_.step}, {"epoch", state_.epoch}};
   }
 
+  /// Writes a row, and what the guard makes of it.
+  void write_row(const Json& json) {
+    metrics_->write(json);
+    if (config_.train.guard == GuardMode::off) return;
+    auto found = guard_.see(json);
+    if (!found) return;
+    Json seen = row("guard");
+    seen["found"] = found->kind;
+    seen["message"] = found->message;
+    metrics_->write(seen);
+    if (config_.train.guard == GuardMode::warn) log_warning("{}", found->message);
+    found_ = std::move(found);
+  }
+
+  /// Whether the guard wants to see the health before the first epoch ends, which may be hours away.
+  bool looked_at_early() const {
+    const std::int64_t step = state_.step;
+    return health_monitor_ && config_.train.guard != GuardMode::off && state_.epoch == 0 &&
+           (step == 64 || step == 256 || step == 1024 || step == 4096);
+  }
+
+  void write_health_row() {
+    Json json = row("health");
+    for (const auto& [name, value] : health_monitor_->measure(*method_)) json[name] = value;
+    write_row(json);
+  }
+
   void write_step_row(const StepOutput& output) {
     Json json = row("step");
     for (const auto& [name, value] : output.metrics) json[name] = value.item<double>();
     json["images_per_s"] = since_row_.images_per_s();
     json["data_wait"] = since_row_.data_wait();
-    metrics_->write(json);
+    write_row(json);
     since_row_ = {};
   }
 
@@ -419,7 +459,7 @@ class Trainer::Loop {
       json[name] = value;
       if (name == "h_rank") rank = fmt::format("  rank {:.1f}", value);
     }
-    metrics_->write(json);
+    write_row(json);
     const std::string line = fmt::format(
         "epoch {}/{}  loss {:.4f}{}{}  {:.0f} images/s", epochs_done, config_.train.epochs,
         state_.last_epoch_loss, knn_top1_ ? fmt::format("  kNN {:.1f} %", 100 * *knn_top1_) : "",
@@ -479,6 +519,8 @@ class Trainer::Loop {
   std::unique_ptr<KnnMonitor> knn_monitor_;
   std::unique_ptr<HealthMonitor> health_monitor_;
   std::unique_ptr<MetricsLog> metrics_;
+  Guard guard_;
+  std::optional<Guard::Finding> found_;  ///< what it saw last
   TrainingState state_;
   Throughput since_row_;
   Throughput this_epoch_;

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "report_page.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <string_view>
+#include <vector>
+
+#include "clr/core/log.h"
+#include "clr/io/base64.h"
+#include "clr/io/file.h"
+#include "command.h"
+
+namespace fs = std::filesystem;
+
+namespace clr {
+
+// Made of report_page/ by CMake.
+extern const std::string_view report_page_page_html;
+extern const std::string_view report_page_page_css;
+extern const std::string_view report_page_page_js;
+extern const std::string_view report_page_chart_min_js;
+
+namespace {
+
+constexpr std::size_t kMostPoints = 500;
+constexpr std::size_t kMostPictured = 8;
+
+bool there(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+/// The JSON in a file; null where there is none, or none that can be read.
+Json json_file(const fs::path& path) {
+  if (!there(path)) return nullptr;
+  Json content = Json::parse(read_file(path, ErrorKind::data), nullptr, /*allow_exceptions=*/false);
+  return content.is_discarded() ? Json() : content;
+}
+
+Json picture(const fs::path& path) {
+  if (!there(path)) return nullptr;
+  return "data:image/png;base64," + base64(read_file(path, ErrorKind::data));
+}
+
+/// Columns of numbers, from rows that need not all have the same.
+class Columns {
+ public:
+  void add(const Json& row) {
+    for (const auto& [key, value] : row.items()) {
+      if (!value.is_number() || key == "time") continue;
+      auto& column = columns_[key];
+      column.resize(rows_, nullptr);
+      column.push_back(value);
+    }
+    ++rows_;
+  }
+
+  /// {key: [numbers or null]}; with more than `most` rows means over equal parts.
+  Json json(std::size_t most) const {
+    Json result = Json::object();
+    const std::size_t part = std::max<std::size_t>(1, (rows_ + most - 1) / most);
+    for (const auto& [key, column] : columns_) {
+      Json list = Json::array();
+      for (std::size_t begin = 0; begin < rows_; begin += part)
+        list.push_back(mean(column, begin, part));
+      result[key] = std::move(list);
+    }
+    return result;
+  }
+
+ private:
+  static Json mean(const std::vector<Json>& column, std::size_t begin, std::size_t part) {
+    double sum = 0.0;
+    int count = 0;
+    for (std::size_t i = begin; i < std::min(begin + part, column.size()); ++i) {
+      if (column[i].is_null()) continue;
+      sum += column[i].get<double>();
+      ++count;
+    }
+    if (count == 0) return nullptr;
+    // As many digits as a screen can show.
+    return Json::parse(fmt::format("{:.6g}", sum / count), nullptr, false);
+  }
+
+  std::map<std::string, std::vector<Json>> columns_;
+  std::size_t rows_ = 0;
+};
+
+/// {"steps", "epochs", "notes"} of metrics.jsonl.
+Json curves(const fs::path& run) {
+  Columns steps;
+  Columns epochs;
+  Json notes = Json::array();
+  if (there(run / "metrics.jsonl")) {
+    const std::string text = read_file(run / "metrics.jsonl", ErrorKind::data);
+    for (std::size_t at = 0; at < text.size();) {
+      const std::size_t end = std::min(text.find('\n', at), text.size());
+      const Json row = Json::parse(text.begin() + static_cast<std::ptrdiff_t>(at),
+                                   text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
+      at = end + 1;
+      if (!row.is_object()) continue;
+      const std::string kind = row.value("kind", "");
+      if (kind == "step") {
+        steps.add(row);
+      } else if (kind == "guard") {
+        notes.push_back(row);
+      } else if (kind == "start" || kind == "epoch" || kind == "health") {
+        epochs.add(row);
+      }
+    }
+  }
+  return {{"steps", steps.json(kMostPoints)},
+          {"epochs", epochs.json(kMostPoints)},
+          {"notes", std::move(notes)}};
+}
+
+Json evaluation(const fs::path& folder, bool pictured) {
+  Json found = {{"name", folder.filename().string()},
+                {"result", json_file(folder / "result.json")}};
+  if (pictured) {
+    found["neighbors"] = picture(folder / "neighbors.png");
+    found["map"] = json_file(folder / "map.json");
+    found["thumbnails"] = picture(folder / "map_thumbnails.png");
+  }
+  return found;
+}
+
+std::vector<fs::path> evaluation_folders(const fs::path& run) {
+  std::vector<fs::path> folders;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(run, ignored)) {
+    if (there(entry.path() / "result.json")) folders.push_back(entry.path());
+  }
+  std::sort(folders.begin(), folders.end());
+  return folders;
+}
+
+std::string repeat_line(const RunRecord& run, const Json& result) {
+  return fmt::format("clr pretrain --config {} --data {} --seed {} --out NEW_FOLDER",
+                     shell_quoted((run.folder / "config.json").string()),
+                     result.is_object() && result.contains("data")
+                         ? shell_quoted(result["data"].get<std::string>())
+                         : "PATH",
+                     run.seed);
+}
+
+Json run_json(const RunRecord& run, bool pictured) {
+  Json json = {{"name", run.folder.string()},
+               {"seed", run.seed},
+               {"training", run.training},
+               {"problem", run.problem},
+               {"config", json_file(run.folder / "config.json")}};
+  Json evaluations = Json::array();
+  if (run.training) {
+    json["result"] = json_file(run.folder / "result.json");
+    json["curves"] = curves(run.folder);
+    json["repeat"] = repeat_line(run, json["result"]);
+    if (pictured) json["views"] = picture(run.folder / "views.png");
+    for (const fs::path& folder : evaluation_folders(run.folder))
+      evaluations.push_back(evaluation(folder, pictured));
+  } else {
+    evaluations.push_back(evaluation(run.folder, pictured));
+  }
+  json["evaluations"] = std::move(evaluations);
+  return json;
+}
+
+void replace(std::string& text, std::string_view mark, std::string_view content) {
+  const std::size_t at = text.find(mark);
+  text.replace(at, mark.size(), content);
+}
+
+}  // namespace
+
+std::string report_page(const RunReport& report, const Json& summary,
+                        const std::optional<PairedResults>& paired) {
+  Json runs = Json::array();
+  for (std::size_t i = 0; i < report.runs.size(); ++i)
+    runs.push_back(run_json(report.runs[i], i < kMostPictured));
+  Json data = {{"version", CLR_VERSION},
+               {"made", time_stamp()},
+               {"summary", summary},
+               {"metrics", report.metrics},
+               {"pictured", std::min(kMostPictured, report.runs.size())},
+               {"runs", std::move(runs)}};
+  if (paired && paired->problem.empty()) {
+    data["paired"] = paired->str(report.runs[0].folder.string(), report.runs[1].folder.string());
+  }
+  std::string json = dump_text(data);
+  // Nothing in it may end the script element that holds it, nor begin another.
+  for (std::size_t at = 0; (at = json.find('<', at)) != std::string::npos;)
+    json.replace(at, 1, "\\u003c");
+  std::string page(report_page_page_html);
+  replace(page, "/*page.css*/", report_page_page_css);
+  replace(page, "/*chart.min.js*/", report_page_chart_min_js);
+  replace(page, "/*page.js*/", report_page_page_js);
+  replace(page, "{\"data\":0}", json);
+  return page;
+}
+
+}  // namespace clr

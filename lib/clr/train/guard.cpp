@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clr/train/guard.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <numeric>
+
+namespace clr {
+namespace {
+
+constexpr std::size_t kRows = 3;
+
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+/// The first kRows values and the last kRows.
+void remember(std::vector<double>& first, std::vector<double>& last, double value) {
+  if (first.size() < kRows) first.push_back(value);
+  last.push_back(value);
+  if (last.size() > kRows) last.erase(last.begin());
+}
+
+/// "after step 40", "after epoch 3".
+std::string place_of(const Json& row) {
+  if (row.at("kind") == "epoch") return fmt::format("after epoch {}", row["epoch"].get<int>() + 1);
+  return fmt::format("after step {}", row["step"].get<std::int64_t>());
+}
+
+}  // namespace
+
+Guard::Guard(const RunConfig& config) : config_(config) {}
+
+std::optional<Guard::Finding> Guard::see(const Json& row) {
+  const std::string kind = row.at("kind").get<std::string>();
+  std::optional<Finding> found;
+  if (kind == "start") {
+    start_ = row;
+  } else if (kind == "guard") {
+    said_.insert(row.at("found").get<std::string>());
+  } else if (kind == "step") {
+    found = see_step(row);
+  } else {
+    found = see_health(row);
+    if (!found && kind == "epoch") found = see_epoch(row);
+  }
+  if (found && !said_.insert(found->kind).second) return std::nullopt;
+  return found;
+}
+
+void Guard::replay(const std::filesystem::path& metrics) {
+  std::ifstream lines(metrics);
+  for (std::string line; std::getline(lines, line);) {
+    const Json row = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    // The writer alone makes rows; a torn one is cut off before a run goes on.
+    if (row.is_object()) see(row);
+  }
+}
+
+/// What most likely is wrong, and what to do.
+std::string Guard::suspect() const {
+  const OptimizerOptions& optimizer = shared_options(config_.optimizer);
+  const double temperature = config_.method.options.value("temperature", 0.0);
+  if (temperature > 0.0 && temperature < 0.02) {
+    return fmt::format(
+        "method.temperature ({:g}) is likely too low: gradients are as large as it is small; set "
+        "it "
+        "between 0.1 and 0.5",
+        temperature);
+  }
+  return fmt::format(
+      "optimizer.learning_rate ({:g}) is likely too high; lower it by ten, lengthen "
+      "schedule.warmup_epochs, or see that the loss has negatives",
+      optimizer.learning_rate);
+}
+
+std::optional<Guard::Finding> Guard::see_health(const Json& row) {
+  const std::string layer = row.contains("z_rank") ? "z" : "h";
+  const auto value = [&layer](const Json& from, const char* name) {
+    return from.value(layer + "_" + name, -1.0);
+  };
+  const double rank = value(row, "rank");
+  const double deviation = value(row, "deviation");
+  const double rank_before = value(start_, "rank");
+  const double deviation_before = value(start_, "deviation");
+  if (rank < 0 || rank_before < 0) return std::nullopt;
+  const bool shrunk = rank < 0.5 * rank_before && deviation < 0.5 * deviation_before;
+  const bool one_direction = rank < 1.2 && rank_before > 1.5;
+  if (!shrunk && !one_direction) return std::nullopt;
+  return Finding{
+      "collapse",
+      fmt::format("the embeddings have collapsed {}: rank {:.1f} ({:.1f} before training), "
+                  "deviation {:.2g} ({:.2g}); {}",
+                  place_of(row), rank, rank_before, deviation, deviation_before, suspect())};
+}
+
+std::optional<Guard::Finding> Guard::see_step(const Json& row) {
+  const double loss = row.value("loss", 0.0);
+  const double gradient = row.value("gradient_norm", 0.0);
+  remember(first_losses_, last_losses_, loss);
+  remember(first_gradients_, last_gradients_, gradient);
+  if (last_losses_.size() < kRows) return std::nullopt;
+  const double before = mean(first_losses_);
+  const double now = mean(last_losses_);
+  if (now > 2.0 * before + 1.0) {
+    return Finding{"divergence", fmt::format("the loss grows: {:.3g} {}, {:.3g} at the start; {}",
+                                             now, place_of(row), before, suspect())};
+  }
+  const double gradient_before = mean(first_gradients_);
+  const double gradient_now = mean(last_gradients_);
+  // A loss that has fallen far has little left to give, and no fault.
+  if (gradient_now < 1e-4 * gradient_before && now > 0.5 * before) {
+    return Finding{"dead",
+                   fmt::format("training has stopped: the gradient's norm is {:.2g} {}, {:.2g} at "
+                               "the start, and the loss stays at {:.4g}; {}",
+                               gradient_now, place_of(row), gradient_before, now, suspect())};
+  }
+  return std::nullopt;
+}
+
+std::optional<Guard::Finding> Guard::see_epoch(const Json& row) const {
+  constexpr std::int64_t kLeastSteps = 100;
+  const bool first = row.value("epoch", -1) == 0;
+  if (!first || row.value("step", std::int64_t{0}) < kLeastSteps || first_losses_.size() < kRows ||
+      config_.schedule.warmup_epochs >= 1.0) {
+    return std::nullopt;
+  }
+  const double before = mean(first_losses_);
+  const double now = row.value("loss", 0.0);
+  if (std::abs(now - before) > 2e-3 * std::abs(before)) return std::nullopt;
+  return Finding{"dead", fmt::format("the loss has not moved in the first epoch: {:.4g}, {:.4g} at "
+                                     "the start; {}",
+                                     now, before, suspect())};
+}
+
+}  // namespace clr
