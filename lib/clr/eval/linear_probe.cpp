@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "clr/eval/probe_data.h"
 #include "clr/eval/statistics.h"
@@ -24,21 +25,33 @@ constexpr double kSearchAim = 1e-4;
 constexpr double kLargestL2 = 1.0;
 constexpr int kL2Count = 15;
 
-/// Standardised rows [n, F] float64 with their labels.
+/// Standardised rows [n, F] float64 with their labels, turned to their principal axes: the penalty
+/// is the same in any directions, and in these the search knows how steep it is along each.
 struct Rows {
   torch::Tensor x;
   torch::Tensor labels;
   FeatureScaling scaling;
+  torch::Tensor axes;       ///< [F, F], an axis a column
+  torch::Tensor variances;  ///< [F], along the axes
 
   Rows(const torch::Tensor& features, const torch::Tensor& own_labels, bool standardize)
       : x(features.to(torch::kFloat64, /*non_blocking=*/false, /*copy=*/true)),
         labels(own_labels),
         scaling(measure_scaling(x, standardize)) {
     x.sub_(scaling.mean).div_(scaling.deviation);
+    const torch::Tensor mean = x.mean(0);
+    torch::Tensor covariance = at::mm(x.t(), x).div_(static_cast<double>(x.size(0)));
+    covariance.sub_(at::outer(mean, mean));
+    std::tie(variances, axes) = at::linalg_eigh(covariance);
+    variances.clamp_min_(0.0);
+    for (std::int64_t begin = 0; begin < x.size(0); begin += kBlockRows) {
+      torch::Tensor block = x.narrow(0, begin, std::min(kBlockRows, x.size(0) - begin));
+      block.copy_(at::mm(block, axes));
+    }
   }
 };
 
-/// Weight and bias of the standardised features, in float64.
+/// Weight and bias of such rows, in float64.
 struct Parameters {
   torch::Tensor weight;  ///< [C, F]
   torch::Tensor bias;    ///< [C]
@@ -90,18 +103,27 @@ struct Descent {
 
 /// Minimises from where `parameters` are.
 ///
-/// The weights are scaled such that a large l2 does not make them stiffer than the biases: without
-/// that, the objective's last bits hide the slopes long before they are small.
+/// The weights are scaled axis by axis such that the objective is about as steep along all of them,
+/// and along the biases: features have variances of many orders of magnitude, and a large l2 would
+/// make weights stiffer than the biases. Without that, a search takes a thousand steps, and the
+/// objective's last bits hide the slopes long before they are small.
 Descent descend(const Rows& rows, double l2, double slope_aim, std::int64_t max_iterations,
                 Parameters& parameters) {
-  const double scale = std::sqrt(1.0 + 2.0 * l2 * static_cast<double>(parameters.bias.size(0)));
+  const auto classes = static_cast<double>(parameters.bias.size(0));
+  torch::Tensor steepness = rows.variances + 2.0 * l2 * classes;
+  const double steepest = std::max(steepness.max().item<double>(), 1e-300);
+  // Directions without any variance are as good as those with hardly any.
+  const torch::Tensor scale = steepness.clamp_min_(1e-10 * steepest).sqrt_();
   torch::Tensor scaled_weight = parameters.weight * scale;
   torch::Tensor bias = parameters.bias.clone();
+  double largest_slope = 0.0;
   const auto objective = [&] {
     const c10::NoGradGuard no_grad;
     parameters.weight = scaled_weight / scale;
     parameters.bias = bias.clone();
     Evaluation result = evaluate(rows, l2, parameters);
+    largest_slope = std::max(result.gradient.weight.abs().max().item<double>(),
+                             result.gradient.bias.abs().max().item<double>());
     scaled_weight.mutable_grad() = result.gradient.weight.div_(scale);
     bias.mutable_grad() = result.gradient.bias;
     return result.objective;
@@ -112,26 +134,24 @@ Descent descend(const Rows& rows, double l2, double slope_aim, std::int64_t max_
           .max_iter(max_iterations)
           .max_eval(10 * max_iterations)
           .history_size(20)
-          .tolerance_grad(slope_aim)
+          // Slopes along the axes are larger than the scaled ones by the scale.
+          .tolerance_grad(slope_aim / std::max(1.0, std::sqrt(steepest)))
           // Below float64's resolution of the objective: the slope decides, unless nothing moves.
           .tolerance_change(1e-16)
           .line_search_fn("strong_wolfe"));
   optimizer.step(objective);
   Descent descent;
   descent.objective = objective().item<double>();
-  descent.largest_slope = std::max(scaled_weight.grad().abs().max().item<double>(),
-                                   bias.grad().abs().max().item<double>());
+  descent.largest_slope = largest_slope;
   for (const auto& [key, state] : optimizer.state()) {
     descent.iterations = static_cast<const torch::optim::LBFGSParamState&>(*state).n_iter();
   }
   return descent;
 }
 
-double accuracy(const Parameters& parameters, const FeatureScaling& scaling,
-                const torch::Tensor& features, const torch::Tensor& labels) {
-  return top_k_accuracy(
-      predict_probabilities(fold_scaling(parameters.weight, parameters.bias, scaling), features),
-      labels, 1);
+/// Back from the axes, and from the scaling.
+LinearHead head_of(const Parameters& parameters, const Rows& rows) {
+  return fold_scaling(at::mm(parameters.weight, rows.axes.t()), parameters.bias, rows.scaling);
 }
 
 /// (l2, held-out accuracy) from the largest l2 to the smallest.
@@ -151,7 +171,9 @@ std::vector<std::pair<double, double>> search_l2(const torch::Tensor& features,
   for (int i = 0; i < kL2Count; ++i) {
     const double l2 = std::pow(10.0, kLargestL2 - 0.5 * i);
     descend(rows, l2, aim, config.max_iterations, parameters);
-    tried.emplace_back(l2, accuracy(parameters, rows.scaling, held_features, held_labels));
+    const torch::Tensor probabilities =
+        predict_probabilities(head_of(parameters, rows), held_features);
+    tried.emplace_back(l2, top_k_accuracy(probabilities, held_labels, 1));
   }
   return tried;
 }
@@ -175,7 +197,7 @@ ProbeFit fit_linear_probe(const torch::Tensor& features, const torch::Tensor& la
   Parameters parameters(classes, features.size(1));
   const double slope = typical_slope(rows, classes);
   const Descent descent = descend(rows, fit.l2, kAim * slope, config.max_iterations, parameters);
-  fit.head = fold_scaling(parameters.weight, parameters.bias, rows.scaling);
+  fit.head = head_of(parameters, rows);
   fit.objective = descent.objective;
   fit.iterations = descent.iterations;
   fit.converged = descent.largest_slope <= kConverged * slope;

@@ -60,7 +60,7 @@ struct ProbeFit {
 ///          into the returned head.
 /// l2=auto: tries 10^1 ... 10^-6 in half decades (each begun where the larger one ended) on a
 ///          stratified seeded split, takes the best (ties: the larger), and fits again on all rows.
-/// Memory:  the features in float64, and one block of logits.
+/// Memory:  8 * F * (n + 3 * F) bytes, and one block of logits.
 /// Throws:  Error{data} when fewer than two classes occur, or, with l2=auto, no class has the two
 ///          images that holding one out takes. c10::Error for other shapes or labels.
 ProbeFit fit_linear_probe(const torch::Tensor& features, const torch::Tensor& labels,
