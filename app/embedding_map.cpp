@@ -8,16 +8,17 @@
 #include "clr/augment/pixel_load.h"
 #include "clr/augment/resample.h"
 #include "clr/config/json.h"
+#include "clr/data/jpeg_codec.h"
 #include "clr/eval/pca.h"
 #include "clr/eval/unit_features.h"
-#include "clr/io/drawing.h"
 #include "clr/io/file.h"
 #include "sheet_pictures.h"
 
 namespace clr {
 namespace {
 
-constexpr std::int64_t kMostPoints = 1500;
+constexpr std::int64_t kMostPoints = 1000;
+constexpr int kQuality = 80;
 constexpr int kThumbnail = 32;
 constexpr int kColumns = 50;
 
@@ -44,7 +45,6 @@ void place_thumbnail(const Image& image, int place, Image& sheet) {
 
 void write_embedding_map(const std::filesystem::path& folder, const EmbeddedImages& images,
                          const DataConfig& config) {
-  if (!drawing_available()) return;
   const Features& features = images.features;
   const std::int64_t total = features.values.size(0);
   const std::int64_t count = std::min(total, kMostPoints);
@@ -81,7 +81,9 @@ void write_embedding_map(const std::filesystem::path& folder, const EmbeddedImag
                         {"name", std::move(names)},
                         {"thumbnail_size", kThumbnail},
                         {"thumbnail_columns", kColumns}};
-  write_file_durably(folder / "map_thumbnails.png", encode_png(sheet));
+  const auto jpeg = encode_jpeg(sheet, kQuality);
+  write_file_durably(folder / "map_thumbnails.jpg",
+                     {reinterpret_cast<const char*>(jpeg.data()), jpeg.size()});
   write_file_durably(folder / "map.json", dump_text(content) + "\n");
 }
 

@@ -65,7 +65,7 @@ Json per_class(const torch::Tensor& cells, const std::vector<std::string>& class
 Json most_confused(const torch::Tensor& cells, const std::vector<std::string>& classes) {
   const torch::Tensor mistakes = cells.clone();
   mistakes.diagonal().zero_();
-  const torch::Tensor pairs = mistakes.nonzero();
+  const torch::Tensor pairs = mistakes.nonzero().contiguous();
   std::vector<std::array<std::int64_t, 3>> found;
   for (std::int64_t i = 0; i < pairs.size(0); ++i) {
     const auto* pair = pairs.const_data_ptr<std::int64_t>() + 2 * i;

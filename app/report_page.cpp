@@ -42,7 +42,8 @@ Json json_file(const fs::path& path) {
 
 Json picture(const fs::path& path) {
   if (!there(path)) return nullptr;
-  return "data:image/png;base64," + base64(read_file(path, ErrorKind::data));
+  const std::string type = path.extension() == ".jpg" ? "jpeg" : "png";
+  return "data:image/" + type + ";base64," + base64(read_file(path, ErrorKind::data));
 }
 
 /// Columns of numbers, from rows that need not all have the same.
@@ -123,7 +124,7 @@ Json evaluation(const fs::path& folder, bool pictured) {
   if (pictured) {
     found["neighbors"] = picture(folder / "neighbors.png");
     found["map"] = json_file(folder / "map.json");
-    found["thumbnails"] = picture(folder / "map_thumbnails.png");
+    found["thumbnails"] = picture(folder / "map_thumbnails.jpg");
   }
   return found;
 }
@@ -159,8 +160,16 @@ Json run_json(const RunRecord& run, bool pictured) {
     json["curves"] = curves(run.folder);
     json["repeat"] = repeat_line(run, json["result"]);
     if (pictured) json["views"] = picture(run.folder / "views.png");
-    for (const fs::path& folder : evaluation_folders(run.folder))
-      evaluations.push_back(evaluation(folder, pictured));
+    for (const fs::path& folder : evaluation_folders(run.folder)) {
+      Json found = evaluation(folder, pictured);
+      // Several evaluations of the same features have the same pictures.
+      for (const char* key : {"neighbors", "map", "thumbnails"}) {
+        for (const Json& before : evaluations) {
+          if (before.value(key, Json()) == found.value(key, Json())) found.erase(key);
+        }
+      }
+      evaluations.push_back(std::move(found));
+    }
   } else {
     evaluations.push_back(evaluation(run.folder, pictured));
   }

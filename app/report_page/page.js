@@ -21,7 +21,7 @@
     return element;
   };
   const percent = (x) => (x === null || x === undefined ? "–" : (100 * x).toFixed(1));
-  const interval = (ci) => (ci ? ` [${percent(ci[0])}, ${percent(ci[1])}]` : "");
+  const interval = (ci) => (ci && ci[1] > ci[0] ? ` [${percent(ci[0])}, ${percent(ci[1])}]` : "");
   const count = (x) => Number(x).toLocaleString("en");
   const short = (name) => (name.length > 60 ? "…" + name.slice(-59) : name);
   const table = (heading, rows, options = {}) => {
@@ -51,6 +51,11 @@
   const ink = () => getComputedStyle(document.documentElement).getPropertyValue("--quiet").trim();
   const rule = () => getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
   const axis = (title, more = {}) => ({title: {display: true, text: title}, grid: {}, ticks: {maxTicksLimit: 7}, ...more});
+  // Powers of ten alone are written.
+  const power = (value) => {
+    if (Math.abs(Math.log10(value) - Math.round(Math.log10(value))) > 1e-9) return "";
+    return value >= 0.01 ? count(value) : value.toExponential(0);
+  };
   const recolour = (chart) => {
     for (const scale of Object.values(chart.options.scales)) {
       scale.title.color = ink();
@@ -76,7 +81,7 @@
     options: {
       animation: false, maintainAspectRatio: false, spanGaps: true, interaction: {mode: "nearest", intersect: false},
       plugins: {legend: {display: false}, ...(more.plugins || {})},
-      scales: {x: axis(x, {type: more.logarithmic ? "logarithmic" : "linear", ...(more.x || {})}), y: axis(y, more.y || {})},
+      scales: {x: more.logarithmic ? axis(x, {type: "logarithmic", ticks: {callback: power, maxRotation: 0}}) : axis(x, {type: "linear"}), y: axis(y)},
     },
   });
   const curve = (label, xs, ys, i, more = {}) => ({

@@ -17,6 +17,10 @@ for key in per_class confusion class_names most_confused centroids retrieval rec
   l2_tried metric temperature; do
   check "result.json: $key" grep -q "\"$key\"" run/linear_eval/result.json
 done
+# On random pictures each class is mistaken for each other one, which is said once.
+mistaken=$(grep -B 1 '"taken_for"' first.json | grep -v '^--' | paste -d ' ' - -)
+check "pairs of classes are there" test -n "$mistaken"
+check "and once each" test "$(sort <<<"$mistaken" | uniq -d | wc -l)" -eq 0
 check "every class is there" test "$(grep -c '"class": "class' first.json)" -ge 3
 check "features stay with the run" test "$(find run/features -name '*.safetensors' | wc -l)" -eq 2
 "$CLR" linear-eval --checkpoint run --train set --holdout 0.25 --json >second.json 2>stderr
