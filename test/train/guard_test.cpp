@@ -58,7 +58,7 @@ CATCH_TEST_CASE("an alignment loss without negatives is seen to collapse", "[tra
     head.train();
     return health;
   };
-  Guard guard(configured({}));
+  Guard guard(configured(Json::object()));
   CATCH_CHECK(!guard.see(health_row("start", measure())));
   std::optional<Guard::Finding> found;
   for (int step = 0; step < 2000 && !found; ++step) {
@@ -84,15 +84,15 @@ CATCH_TEST_CASE("a growing loss, dead gradients and a loss that does not move ar
     return list;
   };
   const std::vector<double> ones(6, 1.0);
-  Guard growing(configured({}));
+  Guard growing(configured(Json::object()));
   CATCH_CHECK(kinds_of(growing, rows({5, 5.1, 5, 20, 30, 40}, ones)) ==
               std::vector<std::string>{"divergence"});
-  Guard rising(configured({}));  // as a queue fills, losses rise a little
+  Guard rising(configured(Json::object()));  // as a queue fills, losses rise a little
   CATCH_CHECK(kinds_of(rising, rows({8, 8.5, 9, 9.4, 9.5, 9.6}, ones)).empty());
-  Guard dead(configured({}));
+  Guard dead(configured(Json::object()));
   CATCH_CHECK(kinds_of(dead, rows({5, 5, 5, 6.2, 6.2, 6.2}, {1, 1, 1, 1e-6, 1e-6, 0})) ==
               std::vector<std::string>{"dead"});
-  Guard fitted(configured({}));  // everything is learnt
+  Guard fitted(configured(Json::object()));  // everything is learnt
   CATCH_CHECK(
       kinds_of(fitted, rows({2.3, 2, 1, 1e-5, 1e-6, 1e-7}, {1, 1, 1, 1e-6, 1e-6, 0})).empty());
 
@@ -135,7 +135,7 @@ CATCH_TEST_CASE("a guard that reads its rows again goes on as it was", "[train]"
   std::vector<Json> rows = {step_row(0, 5, 1), step_row(10, 5, 1), step_row(20, 5, 1)};
   for (const Json& row : rows) file << row.dump() << "\n";
   file.close();
-  Guard guard(configured({}));
+  Guard guard(configured(Json::object()));
   guard.replay(path);
   CATCH_CHECK(kinds_of(guard, {step_row(30, 40, 1), step_row(40, 40, 1)}).empty() == false);
 
@@ -143,7 +143,7 @@ CATCH_TEST_CASE("a guard that reads its rows again goes on as it was", "[train]"
   more << Json{{"kind", "guard"}, {"step", 30}, {"epoch", 0}, {"found", "divergence"}}.dump()
        << "\n";
   more.close();
-  Guard told(configured({}));
+  Guard told(configured(Json::object()));
   told.replay(path);
   CATCH_CHECK(kinds_of(told, {step_row(30, 40, 1), step_row(40, 40, 1)}).empty());
 }

@@ -17,6 +17,12 @@ double mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
+/// A row's number; `other` where it has none (a file has null for what is not finite).
+double number(const Json& row, const std::string& key, double other) {
+  const auto found = row.find(key);
+  return found != row.end() && found->is_number() ? found->get<double>() : other;
+}
+
 /// The first kRows values and the last kRows.
 void remember(std::vector<double>& first, std::vector<double>& last, double value) {
   if (first.size() < kRows) first.push_back(value);
@@ -80,7 +86,7 @@ std::string Guard::suspect() const {
 std::optional<Guard::Finding> Guard::see_health(const Json& row) {
   const std::string layer = row.contains("z_rank") ? "z" : "h";
   const auto value = [&layer](const Json& from, const char* name) {
-    return from.value(layer + "_" + name, -1.0);
+    return number(from, layer + "_" + name, -1.0);
   };
   const double rank = value(row, "rank");
   const double deviation = value(row, "deviation");
@@ -98,8 +104,8 @@ std::optional<Guard::Finding> Guard::see_health(const Json& row) {
 }
 
 std::optional<Guard::Finding> Guard::see_step(const Json& row) {
-  const double loss = row.value("loss", 0.0);
-  const double gradient = row.value("gradient_norm", 0.0);
+  const double loss = number(row, "loss", 0.0);
+  const double gradient = number(row, "gradient_norm", 0.0);
   remember(first_losses_, last_losses_, loss);
   remember(first_gradients_, last_gradients_, gradient);
   if (last_losses_.size() < kRows) return std::nullopt;
@@ -129,7 +135,7 @@ std::optional<Guard::Finding> Guard::see_epoch(const Json& row) const {
     return std::nullopt;
   }
   const double before = mean(first_losses_);
-  const double now = row.value("loss", 0.0);
+  const double now = number(row, "loss", 0.0);
   if (std::abs(now - before) > 2e-3 * std::abs(before)) return std::nullopt;
   return Finding{"dead", fmt::format("the loss has not moved in the first epoch: {:.4g}, {:.4g} at "
                                      "the start; {}",

@@ -47,7 +47,7 @@ class Guard {
 
   const RunConfig config_;
   std::set<std::string> said_;
-  Json start_;  ///< the row of before the first step
+  Json start_ = Json::object();  ///< the row of before the first step
   std::vector<double> first_losses_;
   std::vector<double> last_losses_;
   std::vector<double> first_gradients_;
