@@ -13,9 +13,11 @@
 #include "clr/train/memory_estimate.h"
 #include "clr/train/run_config.h"
 #include "clr/train/run_folder.h"
+#include "clr/train/run_plan.h"
 #include "clr/train/run_setup.h"
 #include "clr/train/trainer.h"
 #include "command.h"
+#include "run_trial.h"
 #include "view_sheet.h"
 
 namespace fs = std::filesystem;
@@ -32,6 +34,7 @@ struct PretrainOptions {
   std::int64_t seed = -1;
   bool resume = false;
   bool dry_run = false;
+  bool trial = true;
   bool json = false;
   ComputeOptions compute;
 };
@@ -121,8 +124,41 @@ void print_plan(const Json& plan, const RunConfig& config) {
     rows.push_back(
         {"estimated peak memory", format_bytes(plan["estimated_peak_memory_bytes"].get<double>())});
   }
+  if (plan.contains("largest_batch")) {
+    rows.push_back({"largest batch that fits",
+                    "about " + format_count(plan["largest_batch"].get<std::int64_t>())});
+  }
+  if (plan.contains("trial")) {
+    const Json& trial = plan["trial"];
+    rows.push_back({"speed", fmt::format("{:.0f} images/s in a trial of {} steps of {}",
+                                         trial["images_per_s"].get<double>(),
+                                         trial["steps"].get<std::int64_t>(),
+                                         trial["batch_size"].get<std::int64_t>())});
+    rows.push_back({"an epoch", format_duration(plan["epoch_seconds"].get<double>())});
+    rows.push_back({"the run", format_duration(plan["run_seconds"].get<double>()) +
+                                   ", checks and checkpoints not counted"});
+    rows.push_back({"limit", trial["limit"].get<std::string>()});
+  }
   rows.push_back({"output", plan["out"].get<std::string>()});
   print_facts(rows);
+}
+
+/// Speed by a few steps; what an epoch and the whole run will take.
+void add_trial(Json& plan, const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
+               const c10::Device& device, const PretrainOptions& options) {
+  const RunTrial trial =
+      try_run(config, dataset, device, options.compute.loader_threads(device.is_cuda()));
+  const double epoch =
+      static_cast<double>(plan["steps_per_epoch"].get<std::int64_t>() * config.train.batch_size) /
+      trial.images_per_s;
+  plan["trial"] = {{"batch_size", trial.batch_size},
+                   {"steps", trial.steps},
+                   {"images_per_s", trial.images_per_s},
+                   {"loader_images_per_s", trial.loader_images_per_s},
+                   {"network_images_per_s", trial.network_images_per_s},
+                   {"limit", trial.limit()}};
+  plan["epoch_seconds"] = epoch;
+  plan["run_seconds"] = epoch * static_cast<double>(config.train.epochs);
 }
 
 void run(PretrainOptions options) {
@@ -157,7 +193,21 @@ void run(PretrainOptions options) {
     plan["estimated_peak_memory_bytes"] = estimate.peak_bytes;
     plan["cache"] = to_string(estimate.cache.mode);
     plan["estimated_cache_bytes"] = estimate.cache.held_bytes();
+    if (device.is_cpu() && config.train.micro_batch == 0)
+      plan["largest_batch"] = largest_batch(estimate, config.train.batch_size);
+    if (options.trial) add_trial(plan, config, dataset, device, options);
+    const auto advice = small_set_advice(config, dataset->size());
+    if (advice) {
+      plan["small_set"] = {{"batch_size", advice->batch_size},
+                           {"epochs", advice->epochs},
+                           {"temperature", advice->temperature},
+                           {"reasons", advice->reasons}};
+    }
     print_plan(plan, config);
+    if (advice) {
+      log_info("for so few images:");
+      for (const std::string& reason : advice->reasons) log_info("  {}", reason);
+    }
     if (estimate.peak_bytes > estimate.available_bytes) {
       log_warning("the machine has {} to give; lower train.batch_size or set train.micro_batch",
                   format_bytes(estimate.available_bytes));
@@ -250,6 +300,8 @@ void add_pretrain_command(CLI::App& program, Action& action) {
   command->add_flag("--resume", options->resume, "go on with the run in --out");
   command->add_flag("--dry-run", options->dry_run,
                     "resolve and check everything, print the plan, stop");
+  command->add_flag("!--no-trial", options->trial,
+                    "with --dry-run: do not measure the speed by a few steps");
   command->add_flag("--json", options->json, "print the result as JSON on standard output");
   options->compute.add_to(*command);
   add_log_options(*command);

@@ -38,6 +38,12 @@ make_set set 2 12
 check "a dry run says what it would do" grep -q "effective learning rate" plan.txt
 check "and as JSON" grep -q '"estimated_peak_memory_bytes"' plan.json
 check "and leaves nothing behind" test ! -e run
+for key in largest_batch trial images_per_s loader_images_per_s epoch_seconds run_seconds small_set; do
+  check "dry run --json: $key" grep -q "\"$key\"" plan.json
+done
+check "it says what limits the speed" grep -qE "limit +(compute|data) is the limit" plan.txt
+"$CLR" pretrain --config simclr_smoke --data set --device cpu --out run --dry-run --no-trial --json --quiet >plan.json
+check "--no-trial leaves the trial out" test "$(grep -c '"trial"' plan.json)" -eq 0
 
 "$CLR" pretrain --config simclr_smoke --data set --device cpu --out run --json --quiet >result.json 2>stderr
 check "--quiet is quiet" test ! -s stderr

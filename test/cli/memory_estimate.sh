@@ -14,7 +14,7 @@ compare() { # NAME ARGUMENTS...
   shift
   local run=(pretrain --config simclr_smoke --data set --device cpu --out "$name" --json --quiet
     --set train.epochs=1 --set train.knn_every_epochs=0 "$@")
-  "$CLR" "${run[@]}" --dry-run >"$name.plan" || fail "$name: the dry run"
+  "$CLR" "${run[@]}" --dry-run --no-trial >"$name.plan" || fail "$name: the dry run"
   "$CLR" "${run[@]}" >"$name.result" || fail "$name: the run"
   local estimated measured
   estimated=$(number estimated_peak_memory_bytes "$name.plan")

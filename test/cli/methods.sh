@@ -81,12 +81,12 @@ for preset in "${tiny[@]}"; do
 done
 
 for preset in "${presets[@]}"; do
-  check "$preset: dry run" "$CLR" pretrain --config "$preset" --data labelled --out dry --dry-run --quiet "${small[@]}"
+  check "$preset: dry run" "$CLR" pretrain --config "$preset" --data labelled --out dry --dry-run --no-trial --quiet "${small[@]}"
 done
 check "dry runs leave nothing behind" test ! -e dry
 
 parameters() { # METHOD
-  "$CLR" pretrain --config simclr_cifar10_tiny --data labelled --out dry --dry-run --quiet --json "${small[@]}" \
+  "$CLR" pretrain --config simclr_cifar10_tiny --data labelled --out dry --dry-run --no-trial --quiet --json "${small[@]}" \
     --set "method={\"type\": \"$1\"}" | sed -nE 's/^ *"parameters": ([0-9]+).*/\1/p'
 }
 check "a target is not among what is trained" test "$(parameters moco)" = "$(parameters simclr)" -a "$(parameters moco)" -gt 0

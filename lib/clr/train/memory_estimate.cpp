@@ -141,7 +141,11 @@ double allocated_networks(Estimator& estimator, std::int64_t batch) {
 
 /// The resident set of this process with the networks at `batch` images: what the kernels take
 /// beside the allocators (their scratch is as large as some layers' activations) is in it.
-double resident_networks(Estimator& estimator, std::int64_t batch) {
+struct Line {
+  double at_batch = 0.0;
+  double per_image = 0.0;
+};
+Line resident_networks(Estimator& estimator, std::int64_t batch) {
   // Large enough for the resident set to grow by more than its noise, which the line through both
   // multiplies; the larger of them three times as large, and still a small part of the machine.
   const double wanted = std::min(500e6, static_cast<double>(physical_memory()) / 16);
@@ -153,9 +157,9 @@ double resident_networks(Estimator& estimator, std::int64_t batch) {
   const auto at_few = static_cast<double>(peak_resident_memory());
   estimator.networks(more);
   const auto at_more = static_cast<double>(peak_resident_memory());
-  if (more == few) return at_more;
-  return at_more +
-         (at_more - at_few) / static_cast<double>(more - few) * static_cast<double>(batch - more);
+  if (more == few) return {at_more, per_image};
+  const double slope = (at_more - at_few) / static_cast<double>(more - few);
+  return {at_more + slope * static_cast<double>(batch - more), std::max(slope, per_image)};
 }
 
 }  // namespace
@@ -177,15 +181,18 @@ MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Da
   if (device.is_cpu()) {
     constexpr double kPrefetchedBatches = 3;
     // Before the loss, whose memory would be in the resident set's peak as well.
-    const double networks = resident_networks(estimator, images);
-    estimate.peak_bytes = networks + optimizer_bytes + estimator.loss() +
-                          estimator.batch_bytes() * (kPrefetchedBatches + 1) +
+    const Line networks = resident_networks(estimator, images);
+    const double batch_bytes = estimator.batch_bytes() * (kPrefetchedBatches + 1);
+    estimate.bytes_per_image = networks.per_image + batch_bytes / static_cast<double>(images);
+    estimate.peak_bytes = networks.at_batch + optimizer_bytes + estimator.loss() + batch_bytes +
                           estimate.cache.held_bytes();
     estimate.available_bytes = static_cast<double>(physical_memory());
   } else {
     estimate.peak_bytes = allocated_networks(estimator, images) + held_bytes(estimator.method()) +
                           4.0 * parameters + optimizer_bytes + estimator.loss() +
                           estimator.batch_bytes();
+    estimate.bytes_per_image = (estimator.networks(8) - estimator.networks(4)) / 4 +
+                               estimator.batch_bytes() / static_cast<double>(images);
     estimate.available_bytes = estimate.peak_bytes;
   }
   return estimate;

@@ -17,6 +17,7 @@ struct MemoryEstimate {
   std::int64_t encoder_parameters = 0;
   CachePlan cache;          ///< what data.cache will hold, in the memory of the CPU
   double peak_bytes = 0.0;  ///< resident set on the CPU, the cache in it; device memory on CUDA
+  double bytes_per_image = 0.0;  ///< that one more image in the batch adds to it, about
   double available_bytes = 0.0;
 };
 
