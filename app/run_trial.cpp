@@ -71,6 +71,7 @@ Steps train(RunConfig config, const std::shared_ptr<const Dataset>& dataset,
   options.out = folder.path();
   options.device = device;
   options.loader_threads = loader_threads;
+  options.silent = true;
   Trainer(config, make_subset(dataset, rows), options).run();
   Steps result;
   std::istringstream lines(read_file(folder.path() / "metrics.jsonl", ErrorKind::output));

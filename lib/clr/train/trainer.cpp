@@ -466,7 +466,7 @@ class Trainer::Loop {
         rank, overall_.images_per_s());
     // On few images epochs fly past faster than anyone reads; metrics.jsonl has them all.
     const auto now = std::chrono::steady_clock::now();
-    if (last || knn_top1_ || now - epoch_line_ >= std::chrono::seconds(2)) {
+    if (!options_.silent && (last || knn_top1_ || now - epoch_line_ >= std::chrono::seconds(2))) {
       log_info("{}", line);
       epoch_line_ = now;
     } else {
