@@ -22,6 +22,7 @@ void add_embed_command(CLI::App& program, Action& action);
 void add_health_command(CLI::App& program, Action& action);
 void add_query_command(CLI::App& program, Action& action);
 void add_predict_command(CLI::App& program, Action& action);
+void add_export_command(CLI::App& program, Action& action);
 void add_config_command(CLI::App& program, Action& action);
 void add_bench_command(CLI::App& program, Action& action);
 void add_report_command(CLI::App& program, Action& action);

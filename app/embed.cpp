@@ -25,6 +25,7 @@ struct EmbedOptions {
   std::string data;
   std::string output;
   std::string neighbors;
+  std::string dtype = "float32";
   bool json = false;
 };
 
@@ -58,14 +59,28 @@ void write_index(const fs::path& path, const Dataset& dataset, const Features& f
   write_file_durably(path, text);
 }
 
+/// The features as they are stored.
+/// Throws:  Error{output} where float16 cannot hold one of them.
+torch::Tensor stored_values(const Features& features, const EmbedOptions& options) {
+  if (options.dtype == "float32") return features.values;
+  torch::Tensor halves = features.values.to(torch::kFloat16);
+  if (!halves.isfinite().all().item<bool>()) {
+    throw Error(ErrorKind::output,
+                fmt::format("{}: expected features up to 65504, which float16 holds, got {:.6g}; "
+                            "leave --dtype float16 out",
+                            options.output, features.values.abs().max().item<double>()));
+  }
+  return halves;
+}
+
 void write_tensors(const fs::path& path, const Dataset& dataset, const Features& features,
-                   const FeatureExtractor& extractor) {
+                   const torch::Tensor& values, const FeatureExtractor& extractor) {
   Json names = Json::array();
   const auto* indices = features.indices.const_data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < features.indices.size(0); ++i)
     names.push_back(dataset.name(indices[i]));
   SafeTensors content;
-  content.tensors = {{"features", features.values}, {"labels", features.labels}};
+  content.tensors = {{"features", values}, {"labels", features.labels}};
   content.metadata = {{"clr.names", dump_text(names)},
                       {"clr.classes", dump_text(dataset.classes())},
                       {"clr.encoder_sha256", extractor.encoder_sha256()}};
@@ -80,6 +95,11 @@ void run(const EmbedOptions& options) {
     throw Error(ErrorKind::usage, "--output " + options.output +
                                       ": expected a name that ends in .npy, .csv or .safetensors");
   }
+  if (kind == ".csv" && options.dtype != "float32") {
+    throw Error(
+        ErrorKind::usage,
+        "--dtype float16: expected --output FILE.npy or FILE.safetensors, got " + options.output);
+  }
   prepare_output_file(output);
   if (!options.neighbors.empty()) prepare_sheet("--neighbors", options.neighbors);
   const ModelSource source = open_source(options.features);
@@ -90,13 +110,13 @@ void run(const EmbedOptions& options) {
   if (!source.note.empty()) log_info("{}", source.note);
   const Features features = extractor.extract(dataset, "embedding");
   if (kind == ".npy") {
-    write_npy(output, features.values);
+    write_npy(output, stored_values(features, options));
     fs::path index = output;
     write_index(index.replace_extension(".index.csv"), *dataset, features);
   } else if (kind == ".csv") {
     write_csv(output, *dataset, features);
   } else {
-    write_tensors(output, *dataset, features, extractor);
+    write_tensors(output, *dataset, features, stored_values(features, options), extractor);
   }
   if (!options.neighbors.empty()) {
     const EmbeddedImages images{*dataset, features};
@@ -110,6 +130,7 @@ void run(const EmbedOptions& options) {
     print_json({{"output", options.output},
                 {"images", features.values.size(0)},
                 {"features", features.values.size(1)},
+                {"dtype", options.dtype},
                 {"bad_images", features.bad.size()},
                 {"encoder_sha256", extractor.encoder_sha256()},
                 {"seconds", seconds}});
@@ -128,6 +149,9 @@ void add_embed_command(CLI::App& program, Action& action) {
       ->add_option("--output", options->output,
                    "FILE.npy (with FILE.index.csv), FILE.csv or FILE.safetensors")
       ->required();
+  command->add_option("--dtype", options->dtype, "float32 or float16 (not for .csv)")
+      ->check(CLI::IsMember({"float32", "float16"}))
+      ->capture_default_str();
   command->add_option("--neighbors", options->neighbors,
                       "FILE.png: some of the images, each beside the images most like it");
   command->add_flag("--json", options->json, "print the result as JSON on standard output");

@@ -41,6 +41,7 @@ void run_program(int argc, char** argv) {
   add_health_command(program, action);
   add_query_command(program, action);
   add_predict_command(program, action);
+  add_export_command(program, action);
   add_data_command(program, action);
   add_bench_command(program, action);
   add_report_command(program, action);

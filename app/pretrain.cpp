@@ -11,6 +11,7 @@
 #include "clr/core/stop.h"
 #include "clr/io/file.h"
 #include "clr/train/memory_estimate.h"
+#include "clr/train/model_source.h"
 #include "clr/train/run_config.h"
 #include "clr/train/run_folder.h"
 #include "clr/train/run_plan.h"
@@ -221,7 +222,11 @@ void run(PretrainOptions options) {
   trainer_options.out = options.out;
   trainer_options.device = device;
   trainer_options.loader_threads = options.compute.loader_threads(device.is_cuda());
-  if (!options.init.empty()) trainer_options.init = read_safetensors(options.init);
+  if (!options.init.empty()) {
+    Weights weights = read_weights(options.init);
+    if (!weights.note.empty()) log_info("{}", weights.note);
+    trainer_options.init = std::move(weights.content);
+  }
   trainer_options.init_name = options.init;
   trainer_options.resume = options.resume;
   catch_stop_signals();
@@ -291,7 +296,9 @@ void add_pretrain_command(CLI::App& program, Action& action) {
   command->add_option("--config", options->config, "configuration file or preset")->required();
   command->add_option("--data", options->data, "image folder, CIFAR folder or tar, or list file")
       ->required();
-  command->add_option("--init", options->init, ".safetensors file with the weights to start from");
+  command->add_option("--init", options->init,
+                      ".safetensors file with the weights to start from: clr's, torchvision's, "
+                      "timm's, MoCo's and others'");
   command->add_option("--out", options->out,
                       "folder of the run (default: runs/pretrain-METHOD-TIME)");
   command->add_option("--set", options->sets, "key.path=value over the configuration, repeatable")

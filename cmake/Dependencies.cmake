@@ -35,6 +35,11 @@ if(CLR_HEIF)
   find_path(HEIF_INCLUDE_DIR libheif/heif.h REQUIRED)
   find_library(HEIF_LIBRARY heif REQUIRED)
 endif()
+if(CLR_ONNX)
+  find_path(PROTOBUF_C_INCLUDE_DIR protobuf-c/protobuf-c.h REQUIRED)
+  find_library(PROTOBUF_C_LIBRARY protobuf-c REQUIRED)
+  find_program(PROTOC_C protoc-c REQUIRED)
+endif()
 
 # LibTorch's include folder carries an fmt of its own, three major versions newer than the one
 # spdlog was made for. This folder comes before it and holds the installed one.

@@ -12,8 +12,9 @@ Installs what building and testing clr needs, and leaves alone what is there alr
 
   --cuda    also the CUDA libraries that LibTorch loads on a GPU (about 2.5 GB), and nvcc 13.0
             where neither PATH nor /usr/local/cuda has one
-  --peers   also a Python environment with torch, torchvision, lightly, safetensors and
-            scikit-learn, for comparisons and for the tests that need Python (about 6 GB)
+  --peers   also a Python environment with torch, torchvision, lightly, safetensors,
+            scikit-learn, timm, onnx and onnxruntime, for comparisons and for the tests that need
+            Python (about 6 GB)
   --help    this text
 
 Environment:
@@ -28,6 +29,7 @@ readonly packages=(g++ cmake ninja-build ccache
   libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev
   libjpeg62-turbo-dev libgif-dev libheif-dev zlib1g-dev libxxhash-dev libssl-dev
   nlohmann-json3-dev libfmt-dev libspdlog-dev libcli11-dev catch2
+  libprotobuf-c-dev protobuf-c-compiler
   # Looks at the report's page in a test.
   chromium)
 readonly cpu_wheels=("torch==$torch_version" 'nvidia-cuda-cupti==13.0.*'
@@ -40,7 +42,7 @@ readonly cuda_wheels=(nvidia-cublas==13.1.0.3 nvidia-cufft==12.0.0.61 nvidia-cuf
 readonly nvcc_wheels=('nvidia-cuda-nvcc==13.0.*' 'nvidia-nvvm==13.0.*' 'nvidia-cuda-crt==13.0.*'
   'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cccl==13.0.*')
 readonly peer_packages=("torch==$torch_version" torchvision==0.26.0 lightly==1.6.0 safetensors
-  scikit-learn)
+  scikit-learn timm==1.0.31 onnx==1.23.2 onnxruntime==1.32.0)
 
 say() { printf 'setup.sh: %s\n' "$*"; }
 fail() {
@@ -214,8 +216,16 @@ if [ "$want_cuda" = yes ]; then
   fi
 fi
 
+# Whether the peers are there, with all packages that are named now: their note's second line.
+have_peers() {
+  local python= held=
+  [ -f "$peers_note" ] || return
+  { IFS= read -r python && IFS= read -r held; } <"$peers_note" || return
+  [ -x "$python" ] && [ "$held" = "${peer_packages[*]}" ]
+}
+
 need_peers=no
-if [ "$want_peers" = yes ] && ! { [ -f "$peers_note" ] && [ -x "$(cat "$peers_note")" ]; }; then
+if [ "$want_peers" = yes ] && ! have_peers; then
   need_peers=yes
 fi
 
@@ -306,19 +316,22 @@ fi
 
 if [ "$need_peers" = yes ]; then
   lock_cache
-  if ! { [ -f "$peers_note" ] && [ -x "$(cat "$peers_note")" ]; }; then
+  if ! have_peers; then
     did_something=yes
     # Made where it stays, because an environment cannot be moved; the note says that it is whole.
-    rm -rf -- "$peers" "$peers_note"
+    # One of other packages gets what it lacks.
     begin "$peers-pip"
-    unfinished+=("$peers")
-    run python3 -m venv "$peers" || fail "cannot make a Python environment in $peers: $(reason)"
+    if ! [ -f "$peers_note" ] || ! [ -x "$peers/bin/python" ]; then
+      rm -rf -- "$peers" "$peers_note"
+      unfinished+=("$peers")
+      run python3 -m venv "$peers" || fail "cannot make a Python environment in $peers: $(reason)"
+    fi
     say "downloading ${peer_packages[*]} (about 3 GB)"
     if ! run "$peers/bin/python" -m pip install --quiet --no-input --disable-pip-version-check \
       --retries 2 --timeout 30 "${peer_packages[@]}"; then
       fail "cannot download ${peer_packages[*]}: $(reason)"
     fi
-    printf '%s\n' "$peers/bin/python" >"$partial/note"
+    printf '%s\n' "$peers/bin/python" "${peer_packages[*]}" >"$partial/note"
     mv -- "$partial/note" "$peers_note"
     finish
     say "the peers' Python is $peers/bin/python"

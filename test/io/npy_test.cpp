@@ -38,7 +38,8 @@ CATCH_TEST_CASE("npy: every dtype and rank comes back", "[io]") {
   const TemporaryFolder folder;
   const auto path = folder.path() / "a.npy";
   for (const auto dtype :
-       {torch::kFloat32, torch::kFloat64, torch::kInt64, torch::kInt32, torch::kUInt8}) {
+       {torch::kFloat32, torch::kFloat16, torch::kFloat64, torch::kInt64, torch::kInt32,
+        torch::kUInt8}) {
     for (const std::vector<std::int64_t>& shape :
          std::vector<std::vector<std::int64_t>>{{}, {1}, {7}, {0}, {3, 0, 2}, {2, 3, 4, 5}}) {
       const torch::Tensor tensor = at::arange(720).narrow(0, 13, 120).to(dtype);
@@ -68,6 +69,8 @@ CATCH_TEST_CASE("npy: the bytes are numpy's", "[io]") {
   const TemporaryFolder folder;
   const std::vector<std::pair<torch::Tensor, std::string>> cases = {
       {at::ones({}, torch::kFloat32), "{'descr': '<f4', 'fortran_order': False, 'shape': (), }"},
+      {at::zeros({2, 1}, torch::kFloat16),
+       "{'descr': '<f2', 'fortran_order': False, 'shape': (2, 1), }"},
       {at::zeros({3}, torch::kInt64), "{'descr': '<i8', 'fortran_order': False, 'shape': (3,), }"},
       {at::zeros({2, 3, 4}, torch::kUInt8),
        "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3, 4), }"}};
@@ -110,8 +113,8 @@ CATCH_TEST_CASE("npy: what is wrong with a file is said", "[io]") {
       {file_of(good, eight).substr(0, 30), "cut off in the header"},
       {file_of(good, eight.substr(1)), "expected 8 bytes of values, got 7"},
       {file_of(good, eight + "x"), "expected 8 bytes of values, got 9"},
-      {with("<f4", ">f4"), "expected the type <f4, <f8, <i8, <i4 or |u1, got >f4"},
-      {with("<f4", "|O"), "expected the type <f4, <f8, <i8, <i4 or |u1, got |O"},
+      {with("<f4", ">f4"), "expected the type <f4, <f2, <f8, <i8, <i4 or |u1, got >f4"},
+      {with("<f4", "|O"), "expected the type <f4, <f2, <f8, <i8, <i4 or |u1, got |O"},
       {with("'<f4'", "[('a', '<f4')]"), "expected one number type, got a structure"},
       {with("False", "True"),
        "expected C order, got Fortran order; numpy.ascontiguousarray makes it so"},

@@ -34,7 +34,8 @@ struct Dtype {
   const char* name;
 };
 
-constexpr std::array<Dtype, 5> kDtypes{{{torch::kFloat32, "<f4"},
+constexpr std::array<Dtype, 6> kDtypes{{{torch::kFloat32, "<f4"},
+                                        {torch::kFloat16, "<f2"},
                                         {torch::kFloat64, "<f8"},
                                         {torch::kInt64, "<i8"},
                                         {torch::kInt32, "<i4"},
@@ -118,7 +119,7 @@ class HeaderParser {
     const auto* found = std::find_if(kDtypes.begin(), kDtypes.end(),
                                      [&](const Dtype& each) { return name == each.name; });
     if (found == kDtypes.end()) {
-      fail("expected the type <f4, <f8, <i8, <i4 or |u1, got " + name);
+      fail("expected the type <f4, <f2, <f8, <i8, <i4 or |u1, got " + name);
     }
     dtype = found->type;
   }

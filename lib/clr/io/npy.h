@@ -7,8 +7,8 @@
 
 namespace clr {
 
-/// Writes a tensor as NumPy's .npy, version 1.0, C order, little-endian: float32/64, int64/32,
-/// uint8; byte for byte as numpy.save does.
+/// Writes a tensor as NumPy's .npy, version 1.0, C order, little-endian: float32/16/64,
+/// int64/32, uint8; byte for byte as numpy.save does.
 ///
 /// Throws:  Error{output} naming the file; c10::Error for another dtype.
 void write_npy(const std::filesystem::path& path, const torch::Tensor& tensor);

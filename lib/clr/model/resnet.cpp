@@ -16,8 +16,8 @@
 namespace clr {
 namespace {
 
-enum class Stem { imagenet, cifar };
-constexpr auto enum_names(Stem) { return std::array{"imagenet", "cifar"}; }
+enum class Stem { imagenet, cifar, cifar_padded };
+constexpr auto enum_names(Stem) { return std::array{"imagenet", "cifar", "cifar_padded"}; }
 
 // One and the same for a ResNet: torchvision draws its convolutions from Kaiming's normal
 // distribution (fan out, ReLU) and starts batch norm with scale 1 and shift 0.
@@ -34,7 +34,8 @@ struct Options {
 
   static void fields(auto&& f) {
     f("stem", &Options::stem,
-      "imagenet: 7x7 convolution of stride 2 and max pooling; cifar: 3x3 convolution of stride 1");
+      "imagenet: 7x7 convolution of stride 2 and max pooling; cifar: 3x3 convolution of stride 1; "
+      "cifar_padded: the same padded by 2 pixels, as solo-learn has it");
     f("width", &Options::width, In{0.0625, 8},
       "multiple of all channel counts; the first convolution has round(64 * width)");
     f("zero_init_residual", &Options::zero_init_residual,
@@ -48,7 +49,11 @@ struct Options {
 class Convolution : public torch::nn::Module {
  public:
   Convolution(std::int64_t input, std::int64_t output, std::int64_t kernel, std::int64_t stride)
-      : stride_(stride), padding_(kernel / 2) {
+      : Convolution(input, output, kernel, stride, kernel / 2) {}
+
+  Convolution(std::int64_t input, std::int64_t output, std::int64_t kernel, std::int64_t stride,
+              std::int64_t padding)
+      : stride_(stride), padding_(padding) {
     torch::Tensor values = torch::empty({output, input, kernel, kernel});
     torch::nn::init::kaiming_normal_(values, 0, torch::kFanOut, torch::kReLU);
     weight = register_parameter("weight", values);
@@ -145,8 +150,10 @@ class ResNet : public Encoder {
     std::int64_t planes = std::lround(64 * options.width);
     std::int64_t channels = planes;
     const bool imagenet = stem_ == Stem::imagenet;
+    const std::int64_t kernel = imagenet ? 7 : 3;
     convolution_ = register_module(
-        "conv1", std::make_shared<Convolution>(3, channels, imagenet ? 7 : 3, imagenet ? 2 : 1));
+        "conv1", std::make_shared<Convolution>(3, channels, kernel, imagenet ? 2 : 1,
+                                               stem_ == Stem::cifar_padded ? 2 : kernel / 2));
     norm_ = register_module("bn1", std::make_shared<BatchNorm>(channels));
     for (std::size_t s = 0; s < blocks.size(); ++s) {
       auto stage = register_module("layer" + std::to_string(s + 1), std::make_shared<Stage>());

@@ -2,9 +2,13 @@
 #include "clr/train/model_source.h"
 
 #include <algorithm>
+#include <fstream>
+#include <set>
 
+#include "clr/core/log.h"
 #include "clr/core/rng.h"
 #include "clr/io/file.h"
+#include "clr/model/foreign_names.h"
 #include "clr/train/checkpoint.h"
 #include "clr/train/run_config.h"
 #include "clr/train/training_state.h"
@@ -36,8 +40,59 @@ Json imagenet_normalization() {
           {"std", Json::array({0.229, 0.224, 0.225})}};
 }
 
-/// A file without metadata: whatever its names and shapes say.
-void describe_by_tensors(ModelSource& source) {
+/// Throws where a file is one of PyTorch's pickles, which are programs.
+void refuse_pickle(const fs::path& path) {
+  static const std::set<std::string> kEndings{".pth", ".pt", ".ckpt", ".tar", ".bin", ".pkl"};
+  std::ifstream stream(path, std::ios::binary);
+  char start[2] = {};
+  stream.read(start, sizeof start);
+  const bool zip = start[0] == 'P' && start[1] == 'K';
+  const bool pickle = start[0] == '\x80' && start[1] > 0 && start[1] < 6;
+  if (stream && (zip || pickle || kEndings.contains(path.extension().string()))) {
+    throw Error(
+        ErrorKind::checkpoint,
+        fmt::format("{}: expected a .safetensors file, got a pickle of PyTorch's, which clr "
+                    "does not run; scripts/convert_checkpoint.py {} {} makes one of it",
+                    path.string(), path.string(),
+                    fs::path(path).replace_extension(".safetensors").string()));
+  }
+}
+
+/// Whose names a file has and what became of its tensors, for people.
+std::string describe(const NameMap& map, std::size_t counters, bool padded_stem) {
+  std::string text =
+      fmt::format("names of {}: {} tensors of the encoder{}", map.origin, map.names.size(),
+                  map.prefix.empty() ? "" : " after " + map.prefix);
+  if (counters > 0) text += fmt::format("; {} counters it lacks start at 0", counters);
+  if (padded_stem) text += "; its 3x3 stem pads by 2 (encoder.stem = cifar_padded)";
+  if (map.left_out.empty()) return text;
+  text += "; left out: ";
+  const char* separator = "";
+  for (const NameMap::LeftOut& group : map.left_out) {
+    text += fmt::format("{}{} ({}, {})", separator, group.prefix, group.reason, group.count);
+    separator = ", ";
+  }
+  return text;
+}
+
+/// Old files lack batch norm's counters, which training alone reads, and only some kinds of it.
+std::size_t add_missing_counters(SafeTensors& content) {
+  std::set<std::string> names;
+  for (const auto& [name, tensor] : content.tensors) names.insert(name);
+  std::size_t added = 0;
+  constexpr std::string_view kMean = ".running_mean";
+  for (const std::string& name : names) {
+    if (!name.ends_with(kMean)) continue;
+    const std::string counter = name.substr(0, name.size() - kMean.size()) + ".num_batches_tracked";
+    if (names.contains(counter)) continue;
+    content.tensors.emplace_back(counter, torch::zeros({}, torch::dtype(torch::kInt64)));
+    ++added;
+  }
+  return added;
+}
+
+/// A file without configuration: whatever its names and shapes say.
+void describe_by_tensors(ModelSource& source, bool padded_stem) {
   std::vector<std::pair<std::string, std::vector<std::int64_t>>> shapes;
   for (const auto& [name, tensor] : source.weights.tensors) {
     shapes.emplace_back(name, tensor.sizes().vec());
@@ -45,25 +100,47 @@ void describe_by_tensors(ModelSource& source) {
   const Component<Encoder> encoder = infer_encoder(shapes, source.name);
   source.encoder = dump_value(encoder);
   const bool cifar = encoder.options.value("stem", "") == "cifar";
+  if (cifar && padded_stem) source.encoder["stem"] = "cifar_padded";
   source.augment = dump_value(cifar ? make_evaluation_augment(32, 32, Json())
                                     : make_evaluation_augment(256, 224, imagenet_normalization()));
-  source.note = fmt::format(
-      "{}: no configuration inside; its tensors are a {} with the {} stem, width {}", source.name,
-      encoder.type, encoder.options.value("stem", ""), encoder.options.value("width", 1.0));
+  source.note +=
+      fmt::format("; no configuration inside: a {} with the {} stem, width {}", encoder.type,
+                  source.encoder.value("stem", ""), encoder.options.value("width", 1.0));
+}
+
+/// A file that clr exported: architecture and transform as its metadata has them.
+void describe_by_export(ModelSource& source, const std::string& text) {
+  const std::string where = source.name + " (its metadata)";
+  const Json json = parse_json(text, where);
+  Component<Encoder> encoder;
+  AugmentConfig augment;
+  for (const char* key : {"encoder", "augment"}) {
+    if (!json.is_object() || !json.contains(key)) {
+      (Place(where) / key).fail("expected one, got none");
+    }
+  }
+  read_value(json["encoder"], Place(where) / "encoder", encoder);
+  read_value(json["augment"], Place(where) / "augment", augment);
+  source.encoder = dump_value(encoder);
+  source.augment = dump_value(augment);
 }
 
 void open_file(ModelSource& source, const fs::path& path) {
-  source.weights = read_safetensors(path);
-  const auto config = source.weights.metadata.find(kConfigKey);
-  if (config != source.weights.metadata.end()) {
-    try {
+  Weights weights = read_weights(path);
+  source.weights = std::move(weights.content);
+  source.note = weights.note;
+  const auto& metadata = source.weights.metadata;
+  try {
+    if (const auto config = metadata.find(kConfigKey); config != metadata.end()) {
       describe_by_config(source,
                          document_of(config->second, path.string() + " (its configuration)"));
-    } catch (const Error& error) {
-      throw Error(ErrorKind::checkpoint, error.what());
+    } else if (const auto model = metadata.find(kExportKey); model != metadata.end()) {
+      describe_by_export(source, model->second);
+    } else {
+      describe_by_tensors(source, weights.padded_stem);
     }
-  } else {
-    describe_by_tensors(source);
+  } catch (const Error& error) {
+    throw Error(ErrorKind::checkpoint, error.what());
   }
 }
 
@@ -92,6 +169,28 @@ void open_folder(ModelSource& source, const fs::path& folder) {
 }
 
 }  // namespace
+
+Weights read_weights(const fs::path& path) {
+  refuse_pickle(path);
+  Weights weights;
+  weights.content = read_safetensors(path);
+  if (weights.content.metadata.contains(kConfigKey)) return weights;
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : weights.content.tensors) names.push_back(name);
+  const NameMap map = map_names(names, path.string());
+  SafeTensors own;
+  own.metadata = std::move(weights.content.metadata);
+  for (const auto& [name, encoder_name] : map.names) {
+    log_debug("{}: {} is the encoder's {}", path.string(), name, encoder_name);
+    own.tensors.emplace_back("encoder." + encoder_name, weights.content.find(name));
+  }
+  weights.content = std::move(own);
+  const torch::Tensor stem = weights.content.find("encoder.conv1.weight");
+  weights.padded_stem = map.padded_stem && stem.defined() && stem.dim() == 4 && stem.size(3) == 3;
+  const std::size_t counters = add_missing_counters(weights.content);
+  weights.note = path.string() + ": " + describe(map, counters, weights.padded_stem);
+  return weights;
+}
 
 ModelSource open_model(const std::string& spec, const ConfigDocument* config) {
   ModelSource source;
@@ -143,7 +242,7 @@ FeatureModel build_model(const ModelSource& source, const Component<Encoder>& en
     model.projector = std::make_shared<MlpHead>(model.encoder->feature_dim(), *source.projector);
   }
   if (!source.random) {
-    load_encoder(*model.encoder, source.weights, source.name);
+    load_tensors(*model.encoder, source.weights, "encoder.", source.name);
     if (model.projector) load_tensors(*model.projector, source.weights, "projector.", source.name);
   }
   model.encoder->eval();

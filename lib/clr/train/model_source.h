@@ -14,6 +14,22 @@
 
 namespace clr {
 
+/// The key of an exported file's metadata with its `encoder` and `augment` sections, as JSON.
+inline constexpr const char* kExportKey = "clr.export";
+
+/// A model file's tensors as clr names them.
+struct Weights {
+  SafeTensors content;  ///< `encoder.`, and `projector.` where the file is clr's own
+  std::string note;     ///< whose names they were and what was left out, for people; empty: clr's
+  bool padded_stem = false;  ///< a 3x3 stem that pads by 2, which shapes do not tell
+};
+
+/// Reads a .safetensors file: clr's own, or a ResNet's under anybody's names (map_names()).
+///
+/// Throws:  Error{checkpoint}: not a .safetensors file (a pickle of PyTorch's says what to do), or
+///          tensors that are not understood.
+Weights read_weights(const std::filesystem::path& path);
+
 /// What CKPT names, before a network is built from it.
 struct ModelSource {
   std::string name;  ///< for messages

@@ -87,7 +87,7 @@ AugmentConfig evaluation_augment(const RunConfig& config) {
     if (op.type == "normalize") normalize = op.dump();
   }
   // SimCLR evaluates small images whole and large ones at 224 of 256.
-  const bool small = side <= 32 || config.encoder.options.value("stem", "") == "cifar";
+  const bool small = side <= 32 || config.encoder.options.value("stem", "").starts_with("cifar");
   const std::int64_t resize =
       small ? side
             : static_cast<std::int64_t>(std::lround(static_cast<double>(side) * 256.0 / 224.0));

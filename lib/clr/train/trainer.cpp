@@ -187,7 +187,7 @@ class Trainer::Loop {
     // Not kept: they are as large as the networks.
     const SafeTensors content = std::exchange(options_.init, {});
     if (content.tensors.empty()) return;
-    load_encoder(method_->encoder(), content, options_.init_name);
+    load_tensors(method_->encoder(), content, "encoder.", options_.init_name);
     if (method_->projector() != nullptr && has_prefix(content, "projector.")) {
       load_tensors(*method_->projector(), content, "projector.", options_.init_name);
     }

@@ -73,19 +73,6 @@ bool has_prefix(const SafeTensors& content, const std::string& prefix) {
                      [&prefix](const auto& item) { return item.first.starts_with(prefix); });
 }
 
-void load_encoder(torch::nn::Module& encoder, const SafeTensors& content,
-                  const std::string& where) {
-  if (has_prefix(content, "encoder.")) {
-    load_tensors(encoder, content, "encoder.", where);
-    return;
-  }
-  SafeTensors bare;
-  for (const auto& item : content.tensors) {
-    if (!item.first.starts_with("fc.")) bare.tensors.push_back(item);
-  }
-  load_tensors(encoder, bare, "", where);
-}
-
 Checkpoint make_checkpoint(const Method& method, const Optimizer& optimizer,
                            const TrainingState& state, const std::string& config_json,
                            const std::string& data_fingerprint) {

@@ -49,8 +49,4 @@ void load_tensors(torch::nn::Module& module, const SafeTensors& content, const s
 /// Whether a file has tensors under a prefix.
 bool has_prefix(const SafeTensors& content, const std::string& prefix);
 
-/// load_tensors() for an encoder: a model file's `encoder.`, or a bare file of torchvision's names,
-/// whose `fc.` is left out.
-void load_encoder(torch::nn::Module& encoder, const SafeTensors& content, const std::string& where);
-
 }  // namespace clr

@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What clr exports gives clr's features in torchvision, timm, onnxruntime and TorchScript, loaded by the
+# lines that stand in the json beside it, images prepared as it says; and what other programs save gives
+# their features in clr, through scripts/convert_checkpoint.py where it is a pickle.
+# Exit 77 = skipped: no Python with the peers.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+clr=${CLR:-$here/build/release/clr}
+python=$("$here/test/peers/find_python.sh") || exit $?
+if ! "$python" -c 'import timm, onnx, onnxruntime, lightly' 2>/dev/null; then
+  echo "skipped: the peers' Python lacks timm, onnx or onnxruntime; run scripts/setup.sh --peers" >&2
+  exit 77
+fi
+export PYTHONDONTWRITEBYTECODE=1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+# --- there ------------------------------------------------------------------------------------
+
+foreign="$here/test/peers/foreign_formats.py"
+"$python" "$foreign" make "$work" 2>/dev/null
+for file in "$work"/*.pth; do
+  "$python" "$here/scripts/convert_checkpoint.py" "$file" "${file%.pth}.safetensors"
+done
+for file in "$work"/*.safetensors; do
+  name=$(basename "$file" .safetensors)
+  "$clr" embed --checkpoint "$file" --data "$work/photos" --output "$work/$name.clr.npy"
+  "$python" "$foreign" compare "$work" "$name" || failed=1
+done
+
+# A pickle that would run code is refused, and runs none.
+"$python" - "$work" <<'PYTHON'
+import pathlib, sys, torch
+folder = pathlib.Path(sys.argv[1])
+class Trap:
+    def __reduce__(self):
+        return (pathlib.Path.touch, (folder / "sprung",))
+torch.save({"state_dict": {"conv1.weight": torch.zeros(1)}, "trap": Trap()}, folder / "trap.pth")
+PYTHON
+"$python" "$here/scripts/convert_checkpoint.py" "$work/trap.pth" "$work/trap.safetensors" || true
+if [ -e "$work/sprung" ]; then
+  echo "FAIL a pickle was run"
+  failed=1
+fi
+
+# --- and back ---------------------------------------------------------------------------------
+
+# A file of the stem for small images, by one step of training.
+"$clr" pretrain --config simclr_cifar10_tiny --data "$work/photos" --out "$work/run" --quiet \
+  --set data.labels=none --set encoder.width=1.0 --set train.batch_size=8 --set train.epochs=1 \
+  --set train.precision=float32 --set train.knn_every_epochs=0
+"$clr" pretrain --config simclr_cifar10_tiny --data "$work/photos" --out "$work/narrow" --quiet \
+  --set data.labels=none --set train.batch_size=8 --set train.epochs=1 \
+  --set train.precision=float32 --set train.knn_every_epochs=0
+"$python" "$here/test/peers/embed_torchvision.py" make "$work" --arch resnet50
+
+round() { # CKPT FORMAT ENDING LAYER
+  local file="$work/out_$2.$3"
+  "$clr" embed --checkpoint "$1" --data "$work/photos" --output "$work/out.npy" --layer "$4" \
+    --set train.precision=float32 --quiet
+  "$clr" export --checkpoint "$1" --format "$2" --output "$file" --layer "$4" --quiet
+  "$python" "$here/test/peers/export_formats.py" "$file" "$work/out.npy" "$work/photos" || failed=1
+  if [ "$3" = safetensors ]; then
+    "$clr" embed --checkpoint "$file" --data "$work/photos" --output "$work/back.npy" \
+      --set train.precision=float32 --quiet
+    cmp "$work/out.npy" "$work/back.npy" || failed=1
+  fi
+}
+for checkpoint in "$work/run" "$work/resnet50.safetensors" "$work/solo_learn.safetensors"; do
+  round "$checkpoint" torchvision safetensors feature
+  round "$checkpoint" timm safetensors feature
+  round "$checkpoint" torchscript pt feature
+  round "$checkpoint" onnx onnx feature
+done
+round "$work/narrow" torchscript pt projection
+round "$work/narrow" onnx onnx projection
+exit $failed
