@@ -137,7 +137,6 @@ void run(const ExportOptions& options) {
   prepare_output_file(output);
   prepare_output_file(beside);
   const ModelSource source = open_model(options.checkpoint, nullptr);
-  if (!source.note.empty()) log_info("{}", source.note);
   check_width(options, source);
   AugmentConfig augment;
   read_value(source.augment, Place(source.name), augment);
@@ -145,6 +144,7 @@ void run(const ExportOptions& options) {
   read_value(source.encoder, Place(source.name), encoder);
   const FeatureModel model = build_model(source, encoder, /*seed=*/0);
   require_layer(model, options.layer, source.name);
+  if (!source.note.empty()) log_info("{}", source.note);
   MlpHead* projector = options.layer == FeatureLayer::projection ? model.projector.get() : nullptr;
   const std::int64_t features =
       projector != nullptr ? projector->output_dim() : model.encoder->feature_dim();

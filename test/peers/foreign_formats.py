@@ -112,7 +112,8 @@ def lightly_byol(net):
 
 
 def lightly_cifar(net):
-    # lightly's tutorials on CIFAR-10: its own ResNet without its classifier
+    # lightly's tutorials on CIFAR-10: its own ResNet without its classifier. Its ReLU after the
+    # first batch norm is a function and is lost so; clr refuses it.
     return Wrapper(backbone=nn.Sequential(*list(net.children())[:-1], nn.AdaptiveAvgPool2d(1)),
                    projection_head=heads.MoCoProjectionHead(512, 64, 32))
 

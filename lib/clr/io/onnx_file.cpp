@@ -168,10 +168,15 @@ class GraphWriter {
     } else if (kind == c10::aten::add) {
       require(node, constant(node.input(2)).toScalar().toDouble() == 1.0);
       emit(node, "Add", {name(node.input(0)), name(node.input(1))});
-    } else if (kind == c10::aten::linear) {
-      std::vector<std::string> inputs{name(node.input(0)), name(node.input(1))};
-      if (!is_none(node.input(2))) inputs.push_back(name(node.input(2)));
-      emit(node, "Gemm", inputs, {integer_attribute("transB", 1)});
+    } else if (kind == c10::aten::t) {
+      emit(node, "Transpose", {name(node.input(0))}, {integers_attribute("perm", {1, 0})});
+    } else if (kind == c10::aten::matmul) {
+      emit(node, "MatMul", {name(node.input(0)), name(node.input(1))});
+    } else if (kind == c10::aten::addmm) {
+      // bias, input, transposed weight, beta, alpha
+      require(node, constant(node.input(3)).toScalar().toDouble() == 1.0 &&
+                        constant(node.input(4)).toScalar().toDouble() == 1.0);
+      emit(node, "Gemm", {name(node.input(1)), name(node.input(2)), name(node.input(0))});
     } else if (kind != c10::prim::Constant && kind != c10::prim::ListConstruct) {
       fail(kind.toQualString());
     }
@@ -193,9 +198,9 @@ class GraphWriter {
     std::vector<std::string> inputs{name(node.input(0)), name(node.input(1))};
     if (!is_none(node.input(2))) inputs.push_back(name(node.input(2)));
     emit(node, "Conv", inputs,
-         {integers_attribute("strides", integers(node.input(3))),
-          integers_attribute("pads", twice(integers(node.input(4)))),
-          integers_attribute("dilations", integers(node.input(5))),
+         {integers_attribute("strides", pair(node.input(3))),
+          integers_attribute("pads", twice(pair(node.input(4)))),
+          integers_attribute("dilations", pair(node.input(5))),
           integer_attribute("group", integer(node.input(general ? 8 : 6)))});
   }
 
@@ -220,10 +225,10 @@ class GraphWriter {
     // input, kernel_size, stride, padding, dilation, ceil_mode
     require(node, !constant(node.input(5)).toBool());
     emit(node, "MaxPool", {name(node.input(0))},
-         {integers_attribute("kernel_shape", integers(node.input(1))),
-          integers_attribute("strides", integers(node.input(2))),
-          integers_attribute("pads", twice(integers(node.input(3)))),
-          integers_attribute("dilations", integers(node.input(4)))});
+         {integers_attribute("kernel_shape", pair(node.input(1))),
+          integers_attribute("strides", pair(node.input(2))),
+          integers_attribute("pads", twice(pair(node.input(3)))),
+          integers_attribute("dilations", pair(node.input(4)))});
   }
 
   void require(const Node& node, bool good) const {
@@ -333,6 +338,12 @@ class GraphWriter {
   }
 
   std::int64_t integer(const Value* value) const { return constant(value).toInt(); }
+
+  /// The two values of a 2-d operation, which one may stand for.
+  std::vector<std::int64_t> pair(const Value* value) const {
+    const std::vector<std::int64_t> values = integers(value);
+    return values.size() == 1 ? std::vector<std::int64_t>(2, values[0]) : values;
+  }
 
   std::vector<std::int64_t> integers(const Value* value) const {
     if (value->node()->kind() != c10::prim::ListConstruct) return constant(value).toIntVector();

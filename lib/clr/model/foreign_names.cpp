@@ -2,7 +2,7 @@
 // Sources of the names: facebookresearch/moco moco/builder.py, facebookresearch/moco-v3
 // moco/builder.py, facebookresearch/simsiam simsiam/builder.py, vturrisi/solo-learn
 // solo/methods/base.py, facebookresearch/dino utils.py (MultiCropWrapper), facebookresearch/swav
-// src/resnet50.py, lightly-ai/lightly examples and lightly/models/resnet.py.
+// src/resnet50.py, lightly-ai/lightly examples.
 #include "clr/model/foreign_names.h"
 
 #include <fmt/format.h>
@@ -44,23 +44,10 @@ constexpr std::array kDialects{
     Dialect{"torchvision or timm", "", "", false},
 };
 
-/// The names of an encoder's parts in the order of a torch.nn.Sequential; null: without tensors.
-struct Numbering {
-  const char* origin;
-  const char* first_block;  ///< by which it is told
-  std::array<const char*, 8> parts;
-};
-
-constexpr std::array kNumberings{
-    // torch.nn.Sequential(*list(torchvision's resnet.children())[:-1])
-    Numbering{"numbered, as lightly's examples have it",
-              "4.0.conv1.weight",
-              {"conv1", "bn1", nullptr, nullptr, "layer1", "layer2", "layer3", "layer4"}},
-    // The same of lightly's own ResNet for small images, whose ReLU and pooling are functions.
-    Numbering{"numbered, of lightly's ResNetGenerator",
-              "2.0.conv1.weight",
-              {"conv1", "bn1", "layer1", "layer2", "layer3", "layer4", nullptr, nullptr}},
-};
+/// torch.nn.Sequential(*list(torchvision's resnet.children())[:-1]), as lightly's examples have it;
+/// null: a part without tensors.
+constexpr std::array<const char*, 8> kNumbered{"conv1",  "bn1",    nullptr,  nullptr,
+                                               "layer1", "layer2", "layer3", "layer4"};
 
 struct Known {
   const char* reason;
@@ -100,17 +87,11 @@ std::string first_part(std::string_view name) {
 }
 
 /// A numbered name as torchvision has it, or "".
-std::string named(std::string_view name, const Numbering& numbering) {
+std::string named(std::string_view name) {
   const std::string number = first_part(name);
   if (number.size() != 1 || number[0] < '0' || number[0] > '7') return "";
-  const char* part = numbering.parts[static_cast<std::size_t>(number[0] - '0')];
-  if (part == nullptr) return "";
-  std::string result = part + std::string(name.substr(number.size()));
-  constexpr std::string_view kShortcut = ".shortcut.";
-  if (const auto at = result.find(kShortcut); at != std::string::npos) {
-    result.replace(at, kShortcut.size(), ".downsample.");
-  }
-  return result;
+  const char* part = kNumbered[static_cast<std::size_t>(number[0] - '0')];
+  return part == nullptr ? "" : part + std::string(name.substr(number.size()));
 }
 
 /// What every name starts with, of wrappers.
@@ -132,10 +113,11 @@ std::string wrapping(const std::vector<std::string>& names) {
 
 struct Found {
   const Dialect* dialect;
-  const Numbering* numbering;  ///< null: torchvision's names
+  bool numbered;
 };
 
-std::optional<Found> find_dialect(const std::set<std::string>& names, const std::string& wrapper) {
+std::optional<Found> find_dialect(const std::set<std::string>& names, const std::string& wrapper,
+                                  const std::string& where) {
   const auto any_starts = [&names](const std::string& prefix) {
     const auto at = names.lower_bound(prefix);
     return at != names.end() && at->starts_with(prefix);
@@ -143,12 +125,15 @@ std::optional<Found> find_dialect(const std::set<std::string>& names, const std:
   for (const Dialect& dialect : kDialects) {
     const std::string prefix = wrapper + dialect.prefix;
     if (*dialect.beside != '\0' && !any_starts(wrapper + dialect.beside)) continue;
-    if (names.contains(prefix + "conv1.weight")) return Found{&dialect, nullptr};
-    for (const Numbering& numbering : kNumberings) {
-      if (names.contains(prefix + "0.weight") && names.contains(prefix + numbering.first_block)) {
-        return Found{&dialect, &numbering};
-      }
+    if (names.contains(prefix + "conv1.weight")) return Found{&dialect, false};
+    if (!names.contains(prefix + "0.weight")) continue;
+    if (names.contains(prefix + "2.0.conv1.weight")) {
+      throw Error(ErrorKind::checkpoint,
+                  where +
+                      ": expected a ResNet with a ReLU in its stem, got lightly's own in a "
+                      "Sequential, which has none there and is another network");
     }
+    if (names.contains(prefix + "4.0.conv1.weight")) return Found{&dialect, true};
   }
   return std::nullopt;
 }
@@ -187,11 +172,11 @@ std::string summary(const std::map<std::string, std::int64_t>& counts) {
 
 NameMap map_names(const std::vector<std::string>& names, const std::string& where) {
   const std::string wrapper = wrapping(names);
-  const auto found = find_dialect({names.begin(), names.end()}, wrapper);
+  const auto found = find_dialect({names.begin(), names.end()}, wrapper, where);
   if (!found) fail_unknown(names, where);
   NameMap map;
   map.origin = found->dialect->origin;
-  if (found->numbering != nullptr) map.origin = found->numbering->origin;
+  if (found->numbered) map.origin = "lightly (numbered parts)";
   map.prefix = wrapper + found->dialect->prefix;
   map.padded_stem = found->dialect->padded_stem;
 
@@ -202,7 +187,7 @@ NameMap map_names(const std::vector<std::string>& names, const std::string& wher
     const std::string before = inside ? map.prefix : wrapper;
     const std::string rest = name.substr(before.size());
     if (inside) {
-      const std::string own = found->numbering != nullptr ? named(rest, *found->numbering) : rest;
+      const std::string own = found->numbered ? named(rest) : rest;
       if (is_resnet_name(own)) {
         map.names.emplace_back(name, own);
         continue;
