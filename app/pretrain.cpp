@@ -147,8 +147,16 @@ void print_plan(const Json& plan, const RunConfig& config) {
 /// Speed by a few steps; what an epoch and the whole run will take.
 void add_trial(Json& plan, const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
                const c10::Device& device, const PretrainOptions& options) {
-  const RunTrial trial =
-      try_run(config, dataset, device, options.compute.loader_threads(device.is_cuda()));
+  RunTrial trial;
+  try {
+    trial = try_run(config, dataset, device, options.compute.loader_threads(device.is_cuda()));
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::diverged) throw;
+    // Its folder is gone already.
+    const std::string text = error.what();
+    log_warning("a trial of some steps: {}", text.substr(text.find(": ") + 2));
+    return;
+  }
   const double epoch =
       static_cast<double>(plan["steps_per_epoch"].get<std::int64_t>() * config.train.batch_size) /
       trial.images_per_s;

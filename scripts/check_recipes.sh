@@ -86,7 +86,7 @@ check() { # RECIPE
   list_images "$run.images.csv" 0 $(((batch + 9) / 10))
   head -n $((batch + 1)) "$run.images.csv" >"$run.csv"
   words+=(--data "$run.csv" --threads 1 --set "train.compute_threads=$compute_threads")
-  if "$clr" pretrain "${words[@]}" --out "$run.dry" --dry-run --quiet &&
+  if "$clr" pretrain "${words[@]}" --out "$run.dry" --dry-run --no-trial --quiet &&
     run_to "$run.json" fresh "$run" "$clr" pretrain "${words[@]}" --out "$run" --json; then
     row=$(verdict "$run" "${filling[$name]:-0}")
   else

@@ -347,7 +347,7 @@ for point in "${points[@]}"; do
 done
 if [ -n "$largest" ]; then
   point_arguments "$largest"
-  why=$(run_clr pretrain --config "$config" --data "$data" --out "$scratch/none" --dry-run "${arguments[@]}") ||
+  why=$(run_clr pretrain --config "$config" --data "$data" --out "$scratch/none" --dry-run --no-trial "${arguments[@]}") ||
     fail "${largest%%$'\t'*}: $why"
 fi
 

@@ -93,7 +93,8 @@ std::optional<Guard::Finding> Guard::see_health(const Json& row) {
   const double rank_before = value(start_, "rank");
   const double deviation_before = value(start_, "deviation");
   if (rank < 0 || rank_before < 0) return std::nullopt;
-  const bool shrunk = rank < 0.5 * rank_before && deviation < 0.5 * deviation_before;
+  // Smaller losses of rank and spread come and go in the first epochs on small sets.
+  const bool shrunk = rank < 0.5 * rank_before && deviation < 0.25 * deviation_before;
   const bool one_direction = rank < 1.2 && rank_before > 1.5;
   if (!shrunk && !one_direction) return std::nullopt;
   return Finding{

@@ -17,8 +17,8 @@ namespace clr {
 /// what it saw, the likely cause and what to change. All that it knows it has from rows, so a
 /// resumed run, which reads them again, says what it would have said.
 ///
-/// - collapse: embeddings (z, or h without a projection head) lie nearer together than before
-///   training and point in fewer directions, both by half or more; or they have one direction.
+/// - collapse: embeddings (z, or h without a projection head) lie four times as near together
+///   as before training and point in half as many directions; or they have one direction.
 /// - dead: gradients have shrunk to a ten-thousandth of the first ones though the loss has not
 ///   fallen by half; or in the first epoch of
 ///   100 steps and more the mean loss is within 0.2 % of where it began, after the warm-up.
