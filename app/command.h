@@ -26,6 +26,7 @@ void add_export_command(CLI::App& program, Action& action);
 void add_config_command(CLI::App& program, Action& action);
 void add_bench_command(CLI::App& program, Action& action);
 void add_report_command(CLI::App& program, Action& action);
+void add_verify_command(CLI::App& program, Action& action);
 void add_data_command(CLI::App& program, Action& action);
 
 /// Options that every command that computes has.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <vector>
 
 #include "clr/augment/pixel_load.h"
@@ -12,6 +13,7 @@
 #include "clr/eval/pca.h"
 #include "clr/eval/unit_features.h"
 #include "clr/io/file.h"
+#include "clr/io/tensorboard.h"
 #include "sheet_pictures.h"
 
 namespace clr {
@@ -21,24 +23,61 @@ constexpr std::int64_t kMostPoints = 1000;
 constexpr int kQuality = 80;
 constexpr int kThumbnail = 32;
 constexpr int kColumns = 50;
+constexpr int kPictureSide = 1024;
 
-/// Draws an image into a square of the sheet.
-void place_thumbnail(const Image& image, int place, Image& sheet) {
+/// Copies a square of `source` with its corner at (x, y) to `target`.
+void copy_thumbnail(const Image& source, int x, int y, Image& target, int left, int top) {
+  for (int row = 0; row < kThumbnail; ++row) {
+    const auto from = static_cast<std::size_t>(3 * ((y + row) * source.width + x));
+    const auto to = static_cast<std::size_t>(3 * ((top + row) * target.width + left));
+    std::copy_n(source.pixels.begin() + static_cast<std::ptrdiff_t>(from), 3 * kThumbnail,
+                target.pixels.begin() + static_cast<std::ptrdiff_t>(to));
+  }
+}
+
+/// An image as a thumbnail.
+Image thumbnail_of(const Image& image) {
   Planes planes;
   load_pixels(image, {0, 0, image.width, image.height}, planes);
   resample(planes, {kThumbnail, kThumbnail}, Interpolation::bilinear);
-  const int left = place % kColumns * kThumbnail;
-  const int top = place / kColumns * kThumbnail;
-  for (int y = 0; y < kThumbnail; ++y) {
-    for (int x = 0; x < kThumbnail; ++x) {
-      const auto at = static_cast<std::size_t>(3 * ((top + y) * sheet.width + left + x));
-      for (int c = 0; c < 3; ++c) {
-        const float value = planes.plane(c)[y * kThumbnail + x];
-        sheet.pixels[at + static_cast<std::size_t>(c)] =
-            static_cast<std::uint8_t>(std::lround(255.0F * value));
-      }
+  Image thumbnail;
+  thumbnail.width = thumbnail.height = kThumbnail;
+  for (int i = 0; i < kThumbnail * kThumbnail; ++i) {
+    for (int c = 0; c < 3; ++c) {
+      const auto value = std::lround(255.0F * planes.plane(c)[i]);
+      thumbnail.pixels.push_back(static_cast<std::uint8_t>(value));
     }
   }
+  return thumbnail;
+}
+
+std::string jpeg_of(const Image& image) {
+  const auto bytes = encode_jpeg(image, kQuality);
+  return {bytes.begin(), bytes.end()};
+}
+
+Image blank(int width, int height, std::uint8_t gray) {
+  Image image;
+  image.width = width;
+  image.height = height;
+  image.pixels.assign(3 * static_cast<std::size_t>(width) * static_cast<std::size_t>(height), gray);
+  return image;
+}
+
+/// The thumbnails where the map has them, later ones over earlier ones.
+Image draw_map(const Image& sheet, const torch::Tensor& points) {
+  Image picture = blank(kPictureSide, kPictureSide, 255);
+  const torch::Tensor low = std::get<0>(points.min(0));
+  const torch::Tensor range = (std::get<0>(points.max(0)) - low).clamp_min(1e-12);
+  const torch::Tensor places =
+      ((points - low) / range * (kPictureSide - kThumbnail)).round().to(torch::kInt).contiguous();
+  const auto place = places.accessor<int, 2>();
+  for (int i = 0; i < places.size(0); ++i) {
+    // The second axis points upwards.
+    copy_thumbnail(sheet, i % kColumns * kThumbnail, i / kColumns * kThumbnail, picture,
+                   place[i][0], kPictureSide - kThumbnail - place[i][1]);
+  }
+  return picture;
 }
 
 }  // namespace
@@ -52,11 +91,8 @@ void write_embedding_map(const std::filesystem::path& folder, const EmbeddedImag
   const PlanarMap map =
       planar_pca(unit_features(features.values.index_select(0, rows), torch::kFloat64));
 
-  Image sheet;
-  sheet.width = kColumns * kThumbnail;
-  sheet.height = static_cast<int>((count + kColumns - 1) / kColumns) * kThumbnail;
-  sheet.pixels.resize(3 * static_cast<std::size_t>(sheet.width) *
-                      static_cast<std::size_t>(sheet.height));
+  Image sheet = blank(kColumns * kThumbnail,
+                      static_cast<int>((count + kColumns - 1) / kColumns) * kThumbnail, 0);
   Json x = Json::array();
   Json y = Json::array();
   Json labels = Json::array();
@@ -69,7 +105,9 @@ void write_embedding_map(const std::filesystem::path& folder, const EmbeddedImag
     y.push_back(rounded(map.points[i][1].item<double>()));
     labels.push_back(images.images.label(index));
     names.push_back(images.images.name(index));
-    place_thumbnail(decoded(images.images, index, config), static_cast<int>(i), sheet);
+    const auto at = static_cast<int>(i);
+    copy_thumbnail(thumbnail_of(decoded(images.images, index, config)), 0, 0, sheet,
+                   at % kColumns * kThumbnail, at / kColumns * kThumbnail);
   }
   const Json content = {{"method", "PCA"},
                         {"shares", map.shares},
@@ -81,10 +119,11 @@ void write_embedding_map(const std::filesystem::path& folder, const EmbeddedImag
                         {"name", std::move(names)},
                         {"thumbnail_size", kThumbnail},
                         {"thumbnail_columns", kColumns}};
-  const auto jpeg = encode_jpeg(sheet, kQuality);
-  write_file_durably(folder / "map_thumbnails.jpg",
-                     {reinterpret_cast<const char*>(jpeg.data()), jpeg.size()});
+  write_file_durably(folder / "map_thumbnails.jpg", jpeg_of(sheet));
   write_file_durably(folder / "map.json", dump_text(content) + "\n");
+  TensorBoardWriter events(folder, 0);
+  events.image("map", 0, jpeg_of(draw_map(sheet, map.points)), kPictureSide, kPictureSide);
+  events.flush();
 }
 
 }  // namespace clr

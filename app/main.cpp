@@ -45,6 +45,7 @@ void run_program(int argc, char** argv) {
   add_data_command(program, action);
   add_bench_command(program, action);
   add_report_command(program, action);
+  add_verify_command(program, action);
   add_config_command(program, action);
   try {
     program.parse(argc, argv);

@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <optional>
 #include <sstream>
+#include <utility>
 
 #include "clr/config/load.h"
 #include "clr/core/device.h"
@@ -15,6 +17,7 @@
 #include "clr/train/run_config.h"
 #include "clr/train/run_folder.h"
 #include "clr/train/run_plan.h"
+#include "clr/train/run_records.h"
 #include "clr/train/run_setup.h"
 #include "clr/train/trainer.h"
 #include "command.h"
@@ -39,6 +42,16 @@ struct PretrainOptions {
   bool json = false;
   ComputeOptions compute;
 };
+
+/// The epoch with the best kNN check, from 0, and its accuracy.
+std::optional<std::pair<std::int64_t, double>> best_knn(const fs::path& run) {
+  std::optional<std::pair<std::int64_t, double>> best;
+  for (const Json& row : read_epoch_rows(run)) {
+    const double top1 = row.value("knn_top1", -1.0);
+    if (top1 > (best ? best->second : -1.0)) best = {row.value("epoch", std::int64_t{0}), top1};
+  }
+  return best;
+}
 
 /// Runs `step`; faults that show only where configuration, method and data meet begin with their
 /// key's pointer, and get the file in front that set it.
@@ -269,7 +282,9 @@ void run(PretrainOptions options) {
                {"images", dataset->size()},
                {"device", plan["device"]},
                {"checkpoint", result.checkpoint.string()}};
+  const auto best = best_knn(options.out);
   if (result.knn_top1) json["knn_top1"] = *result.knn_top1;
+  if (best) json["best_knn"] = {{"epoch", best->first}, {"top1", best->second}};
   for (const auto& [name, value] : result.health) json[name] = value;
   write_file_durably(result_path, dump_text(json, 2) + "\n");
 
@@ -279,7 +294,11 @@ void run(PretrainOptions options) {
       {"images/s", fmt::format("{:.0f} (waiting for data {:.0f} %)", result.images_per_s,
                                100 * result.data_wait)},
       {"peak memory", format_bytes(static_cast<double>(peak_resident_memory()))}};
-  if (result.knn_top1) rows.push_back({"kNN on training images", percent(*result.knn_top1)});
+  if (result.knn_top1 && best) {
+    rows.push_back({"kNN on training images",
+                    fmt::format("{} (best: {} after epoch {})", percent(*result.knn_top1),
+                                percent(best->second), best->first + 1)});
+  }
   if (result.bad_images > 0) {
     rows.push_back({"unreadable images", fmt::format("{} (bad_images.tsv)", result.bad_images)});
   }

@@ -8,6 +8,7 @@
 #include "clr/core/error.h"
 #include "clr/io/drawing.h"
 #include "clr/io/file.h"
+#include "clr/io/tensorboard.h"
 
 namespace clr {
 
@@ -54,7 +55,13 @@ void write_view_sheet(const std::filesystem::path& run, const RunConfig& config,
       if (error.kind() != ErrorKind::data) throw;
     }
   }
-  if (!rows.empty()) write_file_durably(run / "views.png", encode_png(draw_contact_sheet(rows)));
+  if (rows.empty()) return;
+  const Image sheet = draw_contact_sheet(rows);
+  const std::string png = encode_png(sheet);
+  write_file_durably(run / "views.png", png);
+  TensorBoardWriter events(run, 0);
+  events.image("views", 0, png, sheet.width, sheet.height);
+  events.flush();
 }
 
 }  // namespace clr

@@ -30,7 +30,7 @@ class ViewPlaces {
   std::vector<std::pair<std::size_t, std::int64_t>> places_;
 };
 
-/// Writes RUN/views.png: some images and what training sees of them in its first epoch. Nothing in
+/// Writes RUN/views.png, and an event file with it for TensorBoard: some images and what training sees of them in its first epoch. Nothing in
 /// a build without OpenCV, or where no image can be read; training will say why.
 /// Throws: Error{output}.
 void write_view_sheet(const std::filesystem::path& run, const RunConfig& config,

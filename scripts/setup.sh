@@ -13,8 +13,8 @@ Installs what building and testing clr needs, and leaves alone what is there alr
   --cuda    also the CUDA libraries that LibTorch loads on a GPU (about 2.5 GB), and nvcc 13.0
             where neither PATH nor /usr/local/cuda has one
   --peers   also a Python environment with torch, torchvision, lightly, safetensors,
-            scikit-learn, timm, onnx and onnxruntime, for comparisons and for the tests that need
-            Python (about 6 GB)
+            scikit-learn, timm, onnx, onnxruntime and tensorboard, for comparisons and for the
+            tests that need Python (about 6 GB)
   --help    this text
 
 Environment:
@@ -42,7 +42,8 @@ readonly cuda_wheels=(nvidia-cublas==13.1.0.3 nvidia-cufft==12.0.0.61 nvidia-cuf
 readonly nvcc_wheels=('nvidia-cuda-nvcc==13.0.*' 'nvidia-nvvm==13.0.*' 'nvidia-cuda-crt==13.0.*'
   'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cccl==13.0.*')
 readonly peer_packages=("torch==$torch_version" torchvision==0.26.0 lightly==1.6.0 safetensors
-  scikit-learn timm==1.0.31 onnx==1.23.2 onnxruntime==1.32.0)
+  scikit-learn timm==1.0.31 onnx==1.23.2 onnxruntime==1.32.0
+  tensorboard==2.21.0)
 
 say() { printf 'setup.sh: %s\n' "$*"; }
 fail() {

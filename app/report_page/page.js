@@ -355,6 +355,7 @@
       const facts = [["device", r.device], ["images", r.images && count(r.images)], ["epochs", r.epochs], ["steps", r.steps && count(r.steps)],
         ["images/s", r.images_per_s && r.images_per_s.toFixed(0)], ["time", r.seconds && `${(r.seconds / 60).toFixed(1)} min`],
         ["peak memory", r.peak_memory_bytes && `${(r.peak_memory_bytes / 1e9).toFixed(2)} GB`]].filter(([, v]) => v !== undefined);
+      if (r.best_knn) facts.push(["kNN on training images", `${percent(r.knn_top1)} % after the last epoch, ${percent(r.best_knn.top1)} % after the best, ${r.best_knn.epoch + 1} (the last is what is kept and judged)`]);
       box.append(make("h3", {}, short(run.name)));
       if (facts.length) box.append(make("p", {class: "quiet"}, facts.map(([k, v]) => `${k}: ${v}`).join(" · ")));
       if (run.repeat) box.append(make("pre", {}, run.repeat));

@@ -7,7 +7,6 @@ cd "$scratch" || exit 1
 
 check "--help prints to standard output" grep -q "pretrain" <("$CLR" --help)
 check "a command's help" grep -q -- "--dry-run" <("$CLR" pretrain --help)
-check "what is not built is not offered" test -z "$("$CLR" --help | grep -E 'verify')"
 check "the version names LibTorch" grep -q "LibTorch 2.11" <("$CLR" --version)
 check "presets are listed" grep -q "simclr_cifar10_tiny" <("$CLR" config --list)
 check "--list --json" grep -q '"presets"' <("$CLR" config --list --json)

@@ -89,8 +89,11 @@ CATCH_TEST_CASE("Student's quantiles are the tables'", "[eval]") {
       {5, 2.5705818366},  {9, 2.2621571628},  {10, 2.2281388520},  {29, 2.0452296421},
       {30, 2.0422724563}, {99, 1.9842169516}, {1000, 1.9623390808}};
   for (const auto& [degrees, value] : table) {
-    CATCH_CHECK(student_t95(degrees) == Approx(value).epsilon(1e-9));
+    CATCH_CHECK(student_t(degrees, 0.95) == Approx(value).epsilon(1e-9));
   }
+  // scipy.stats.t.ppf(0.995, [2, 7])
+  CATCH_CHECK(student_t(2, 0.99) == Approx(9.92484320091807).epsilon(1e-9));
+  CATCH_CHECK(student_t(7, 0.99) == Approx(3.4994832973505).epsilon(1e-9));
 }
 
 CATCH_TEST_CASE("a summary holds mean, deviation and Student's interval", "[eval]") {

@@ -93,12 +93,12 @@ std::array<double, 2> wilson_interval(std::int64_t correct, std::int64_t total) 
           correct == total ? 1.0 : std::min(1.0, centre + half)};
 }
 
-double student_t95(std::int64_t degrees) {
+double student_t(std::int64_t degrees, double within) {
   double low = 0.0;
   double high = std::numbers::pi / 2.0;
   for (int i = 0; i < 60; ++i) {
     const double middle = 0.5 * (low + high);
-    (student_t_within(middle, degrees) < 0.95 ? low : high) = middle;
+    (student_t_within(middle, degrees) < within ? low : high) = middle;
   }
   return std::sqrt(static_cast<double>(degrees)) * std::tan(0.5 * (low + high));
 }
@@ -112,7 +112,7 @@ Summary summarize(const std::vector<double>& values) {
     double squares = 0.0;
     for (const double value : values) squares += (value - summary.mean) * (value - summary.mean);
     summary.deviation = std::sqrt(squares / (n - 1.0));
-    half = student_t95(static_cast<std::int64_t>(values.size()) - 1) * summary.deviation /
+    half = student_t(static_cast<std::int64_t>(values.size()) - 1, 0.95) * summary.deviation /
            std::sqrt(n);
   }
   summary.ci95 = {summary.mean - half, summary.mean + half};

@@ -31,11 +31,11 @@ struct Summary {
 /// Mean, deviation and interval of some repetitions. values is not empty.
 Summary summarize(const std::vector<double>& values);
 
-/// Two-sided 95 % quantile of Student's t distribution (12.706 for 1, 1.960 for many).
-/// At least one degree.
+/// The t between whose negative and itself lies the share `within` (in [0, 1)) of Student's
+/// distribution: student_t(1, 0.95) is 12.706, of many degrees 1.960. At least one degree.
 ///
 /// Source:  Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
-double student_t95(std::int64_t degrees);
+double student_t(std::int64_t degrees, double within);
 
 /// A stratified, seeded split: round(fraction * n_c) rows of each class c, at least one and at most
 /// n_c - 1 (so none of a class of one), go to `second`. Both are in ascending order.

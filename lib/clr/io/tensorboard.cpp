@@ -8,7 +8,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <string_view>
 
 #include "clr/core/error.h"
 #include "clr/io/crc32c.h"
@@ -25,6 +24,12 @@ constexpr int kEventSessionLog = 7;
 constexpr int kSummaryValue = 1;
 constexpr int kValueTag = 1;
 constexpr int kValueSimpleValue = 2;
+constexpr int kValueImage = 4;
+constexpr int kImageHeight = 1;
+constexpr int kImageWidth = 2;
+constexpr int kImageColorspace = 3;
+constexpr int kImageEncoded = 4;
+constexpr std::uint64_t kColorspaceRgb = 3;
 constexpr int kSessionLogStatus = 1;
 constexpr std::uint64_t kSessionLogStart = 1;
 
@@ -81,18 +86,32 @@ TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& folder, std::i
   write_event(double_field(kEventWallTime, now) + bytes_field(kEventFileVersion, "brain.Event:2"));
   if (first_step > 0) {
     write_event(double_field(kEventWallTime, now) +
-                number_field(kEventStep, static_cast<std::uint64_t>(first_step)) +
+                // The rows of the step that the checkpoint was saved after are kept.
+                number_field(kEventStep, static_cast<std::uint64_t>(first_step) + 1) +
                 bytes_field(kEventSessionLog, number_field(kSessionLogStatus, kSessionLogStart)));
   }
   flush();
 }
 
 void TensorBoardWriter::scalar(const std::string& tag, std::int64_t step, double value) {
-  const std::string entry =
-      bytes_field(kValueTag, tag) + float_field(kValueSimpleValue, static_cast<float>(value));
+  write_value(
+      bytes_field(kValueTag, tag) + float_field(kValueSimpleValue, static_cast<float>(value)),
+      step);
+}
+
+void TensorBoardWriter::image(const std::string& tag, std::int64_t step, std::string_view encoded,
+                              int width, int height) {
+  const std::string picture = number_field(kImageHeight, static_cast<std::uint64_t>(height)) +
+                              number_field(kImageWidth, static_cast<std::uint64_t>(width)) +
+                              number_field(kImageColorspace, kColorspaceRgb) +
+                              bytes_field(kImageEncoded, encoded);
+  write_value(bytes_field(kValueTag, tag) + bytes_field(kValueImage, picture), step);
+}
+
+void TensorBoardWriter::write_value(const std::string& value, std::int64_t step) {
   write_event(double_field(kEventWallTime, seconds_since_1970()) +
               number_field(kEventStep, static_cast<std::uint64_t>(step)) +
-              bytes_field(kEventSummary, bytes_field(kSummaryValue, entry)));
+              bytes_field(kEventSummary, bytes_field(kSummaryValue, value)));
 }
 
 void TensorBoardWriter::flush() {

@@ -5,23 +5,28 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
 
 namespace clr {
 
-/// Writes TensorBoard event files: scalars only.
+/// Writes TensorBoard event files: scalars and pictures.
 ///
 /// A view of metrics.jsonl, which is the record. A resumed run opens a new file, which begins by
-/// telling TensorBoard to forget what earlier files said from its first step on.
+/// telling TensorBoard to forget what earlier files said of steps after its first_step.
 /// Source:  TFRecord framing and the Event message, tensorflow/core/util/event.proto.
 class TensorBoardWriter {
  public:
   /// Creates FOLDER/events.out.tfevents.<time>.<host>; the time is moved on when that name is
-  /// taken. first_step > 0: a resumed run.
+  /// taken. first_step: those done before; > 0 in a resumed run, whose rows of that step are kept.
   /// Throws:  Error{output} naming the file.
   TensorBoardWriter(const std::filesystem::path& folder, std::int64_t first_step);
 
   /// Buffered. step >= 0.
   void scalar(const std::string& tag, std::int64_t step, double value);
+
+  /// An RGB picture, encoded as PNG or JPEG. Buffered.
+  void image(const std::string& tag, std::int64_t step, std::string_view encoded, int width,
+             int height);
 
   /// Throws:  Error{output} naming the file when this or an earlier write failed.
   void flush();
@@ -30,6 +35,7 @@ class TensorBoardWriter {
 
  private:
   void write_event(const std::string& event);
+  void write_value(const std::string& value, std::int64_t step);
 
   std::ofstream file_;
   std::filesystem::path path_;

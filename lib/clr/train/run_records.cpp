@@ -234,6 +234,11 @@ bool add_folder(std::vector<Source>& sources, const fs::path& folder) {
 
 }  // namespace
 
+std::vector<Json> read_epoch_rows(const fs::path& run) {
+  std::optional<Json> last;
+  return epoch_rows(run, last);
+}
+
 std::vector<RunRecord> read_run_records(const std::vector<std::string>& paths) {
   std::vector<Source> sources;
   for (const std::string& path : paths) {

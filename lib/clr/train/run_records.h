@@ -42,4 +42,7 @@ struct RunRecord {
 /// Throws:  Error{data}: nothing there, or nothing that is a run.
 std::vector<RunRecord> read_run_records(const std::vector<std::string>& paths);
 
+/// The rows of kind "epoch" of a run's metrics.jsonl, as far as it can be read; none without it.
+std::vector<Json> read_epoch_rows(const std::filesystem::path& run);
+
 }  // namespace clr
