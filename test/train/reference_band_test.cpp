@@ -27,6 +27,7 @@ class Runs {
       rows << Json({{"kind", "epoch"},
                     {"epoch", epoch},
                     {"loss", losses[epoch]},
+                    {"momentum", 0.99 + 1e-7 * static_cast<double>(epoch)},
                     {"images_per_s", 1000.0 * static_cast<double>(seed)}})
                   .dump()
            << "\n";

@@ -129,6 +129,8 @@ std::vector<BandEpoch> limits_of(const std::vector<Spread>& spreads, std::size_t
     double variance = 0.0;
     for (std::size_t j = first; j <= last; ++j) variance += spreads[j].variance;
     const double half = factor * std::sqrt(variance / static_cast<double>(last - first + 1));
+    // What the configuration alone decides, a momentum say, is no result.
+    if (half <= 1e-9 * std::abs(spreads[i].mean)) continue;
     limits.push_back(
         {spreads[i].epoch, spreads[i].mean, spreads[i].mean - half, spreads[i].mean + half});
   }
@@ -167,8 +169,8 @@ BandMetric hold(const std::string& name, const std::vector<BandEpoch>& limits,
   return result;
 }
 
-/// Five digits are more than any interval is known to.
-Json rounded(double value) { return std::stod(fmt::format("{:.5g}", value)); }
+/// More digits than any interval is known to.
+Json rounded(double value) { return std::stod(fmt::format("{:.6g}", value)); }
 
 std::string line(const std::string& key, const Json& value, bool last = false) {
   return fmt::format("  {}: {}{}\n", dump_text(key), dump_text(value), last ? "" : ",");
