@@ -112,18 +112,28 @@ Verified verify(const RunRecord& run, const VerifyOptions& options) {
   return result;
 }
 
-/// "loss is 4.91, expected 4.1 to 4.3".
-std::string departure(const BandMetric& metric) {
-  return fmt::format("{} {:.4g}, expected {:.4g} to {:.4g}", metric.name, metric.value,
-                     metric.furthest.low, metric.furthest.high);
+/// "18 epochs", "5 of 18 epochs, not finished".
+std::string extent(const Verified& verified) {
+  const RunRecord& run = verified.run;
+  const auto epochs = verified.verdict.epochs;
+  if (run.finished) return fmt::format("{} epoch{}", epochs, epochs == 1 ? "" : "s");
+  const auto all = run.config.value(Json::json_pointer("/train/epochs"), std::int64_t{0});
+  return fmt::format("{} of {} epochs, {}", epochs, all,
+                     run.problem.empty() ? "not finished" : run.problem);
 }
 
 std::string sentence(const Verified& verified) {
   const std::string run = verified.run.folder.string();
   const BandVerdict& verdict = verified.verdict;
   if (!verdict.left_at) {
-    return fmt::format("{}: within the band of {} in all of {} epoch{}", run, verified.band.name,
-                       verdict.epochs, verdict.epochs == 1 ? "" : "s");
+    std::int64_t compared = 0;
+    std::int64_t outside = 0;
+    for (const BandMetric& metric : verdict.metrics) {
+      compared += metric.compared;
+      outside += metric.outside;
+    }
+    return fmt::format("{}: has not left the band of {}: {} of {} values outside ({})", run,
+                       verified.band.name, outside, compared, extent(verified));
   }
   std::string names;
   for (const BandMetric& metric : verdict.metrics) {
@@ -179,6 +189,8 @@ Json json_of(const Verified& verified) {
           {"band", verified.band.name},
           {"reference_runs", verified.band.seeds.size()},
           {"epochs", verified.verdict.epochs},
+          {"finished", verified.run.finished},
+          {"problem", verified.run.problem},
           {"within", !verified.verdict.left_at},
           {"left_at", epoch(verified.verdict.left_at)},
           {"other_images", verified.other_images},
@@ -206,7 +218,7 @@ void make_band(const std::vector<RunRecord>& runs, const VerifyOptions& options)
   Json result = {
       {"band", options.make_band}, {"runs", runs.size()}, {"metrics", band.metrics.size()}};
   log_info("{}: {} metrics of {} runs", options.make_band, band.metrics.size(), runs.size());
-  if (runs.size() > 3) {
+  if (runs.size() > ReferenceBand::kLeastRuns) {
     const std::int64_t within = within_others(runs, name);
     log_info("{} of the {} runs lie within the band of the others", within, runs.size());
     result["within_others"] = within;

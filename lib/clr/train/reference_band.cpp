@@ -18,7 +18,6 @@ namespace fs = std::filesystem;
 namespace clr {
 namespace {
 
-constexpr std::size_t kLeastRuns = 3;
 constexpr int kFormat = 1;
 
 /// Fields of an epoch's row that are no result.
@@ -164,6 +163,7 @@ BandMetric hold(const std::string& name, const std::vector<BandEpoch>& limits,
     const bool outside = far > 1.0;
     result.outside += outside ? 1 : 0;
     if (outside && outside_before && !result.left_at) result.left_at = outside_before;
+    if (!std::isfinite(*value) && !result.left_at) result.left_at = epoch.epoch;
     outside_before = outside ? std::optional(epoch.epoch) : std::nullopt;
   }
   return result;
@@ -179,10 +179,10 @@ std::string line(const std::string& key, const Json& value, bool last = false) {
 }  // namespace
 
 ReferenceBand make_reference_band(const std::vector<RunRecord>& runs, const std::string& name) {
-  if (runs.size() < kLeastRuns) {
+  if (runs.size() < ReferenceBand::kLeastRuns) {
     throw Error(ErrorKind::data, fmt::format("{}: expected at least {} runs to make a band of, got "
                                              "{}",
-                                             name, kLeastRuns, runs.size()));
+                                             name, ReferenceBand::kLeastRuns, runs.size()));
   }
   ReferenceBand band;
   band.name = name;

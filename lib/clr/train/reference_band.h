@@ -23,7 +23,8 @@ struct BandEpoch {
 
 /// What runs of one configuration, of different seeds, have been seen to do: for each metric of
 /// metrics.jsonl's epoch rows an interval an epoch, in which a further run lies with probability
-/// kWithin.
+/// kWithin, for one metric and epoch. Of a run many are compared, and they depend on each other, so
+/// the share of good runs that leave a band is larger than that of two such epochs in a row.
 ///
 /// The interval is Student's prediction interval, mean ± t(k - 1) s sqrt(1 + 1/k) of k runs; s is
 /// pooled over an epoch and the measured ones on either side, as that of a few runs is a poor
@@ -32,6 +33,7 @@ struct BandEpoch {
 /// Source:  Hahn and Meeker, Statistical Intervals (1991), 4.2.
 struct ReferenceBand {
   static constexpr double kWithin = 0.99;
+  static constexpr std::size_t kLeastRuns = 3;
 
   std::string name;  ///< its preset's, or the file's
   Json config;       ///< of its runs, without what does not change a result (comparable_config)
@@ -68,11 +70,12 @@ std::vector<ConfigDifference> config_differences(const RunRecord& run, const Ref
 /// One metric of a run held against a band.
 struct BandMetric {
   std::string name;
-  std::int64_t compared = 0;            ///< epochs
-  std::int64_t outside = 0;             ///< of these
-  std::optional<std::int64_t> left_at;  ///< the first of two compared epochs in a row outside
-  BandEpoch furthest;                   ///< where the run was nearest to leaving or furthest out
-  double value = 0.0;                   ///< there; NaN: not finite
+  std::int64_t compared = 0;  ///< epochs
+  std::int64_t outside = 0;   ///< of these
+  /// The first of two compared epochs in a row outside, or one that is not finite.
+  std::optional<std::int64_t> left_at;
+  BandEpoch furthest;  ///< where the run was nearest to leaving or furthest out
+  double value = 0.0;  ///< there; NaN: not finite
 };
 
 struct BandVerdict {
@@ -81,8 +84,8 @@ struct BandVerdict {
   std::optional<std::int64_t> left_at;  ///< the first of the metrics'; none: within the band
 };
 
-/// Holds a run, finished or not, against a band. One epoch outside alone says nothing: of a hundred
-/// of them one is.
+/// Holds a run, finished or not, against a band. One finite value outside alone does not count: among
+/// hundreds some are.
 /// Throws:  Error{data}: no epoch is done, or none that the band has.
 BandVerdict verify_run(const RunRecord& run, const ReferenceBand& band);
 
