@@ -45,5 +45,9 @@ check "--band holds it all the same, and says in what it differs" grep -q "metho
 expect 2 "--band: expected a band's file or a preset that has one, got mime; did you mean \"mine\"?" last verify other --band mime
 expect 4 "expected at least 3 runs" last verify --make-band x.band runs/seed_0 runs/seed_1
 expect 4 "a seed of its own, got 0 again" last verify --make-band x.band runs/seed_0 runs/seed_1 stray
+head -c 300 configs/pretrain/mine.band >torn.band
+expect 4 "got what is no JSON" last verify runs/seed_0 --band torn.band
+sed 's/"config": {.*}/"config": {}/' configs/pretrain/mine.band >empty.band
+expect 4 "got one without a configuration" last verify runs/seed_0 --band empty.band
 expect 4 "no such run" last verify nowhere
 finish

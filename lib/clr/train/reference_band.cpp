@@ -90,7 +90,10 @@ std::optional<double> number(const Json& row, const std::string& metric) {
   return std::nullopt;
 }
 
-std::int64_t epoch_of(const Json& row) { return row.value("epoch", std::int64_t{-1}); }
+std::int64_t epoch_of(const Json& row) {
+  const auto found = row.find("epoch");
+  return found != row.end() && found->is_number_integer() ? found->get<std::int64_t>() : -1;
+}
 
 /// The values of all runs after an epoch that all of them have.
 struct Spread {
@@ -129,7 +132,7 @@ std::vector<BandEpoch> limits_of(const std::vector<Spread>& spreads, std::size_t
     for (std::size_t j = first; j <= last; ++j) variance += spreads[j].variance;
     const double half = factor * std::sqrt(variance / static_cast<double>(last - first + 1));
     // What the configuration alone decides, a momentum say, is no result.
-    if (half <= 1e-9 * std::abs(spreads[i].mean)) continue;
+    if (half <= 1e-5 * std::abs(spreads[i].mean)) continue;
     limits.push_back(
         {spreads[i].epoch, spreads[i].mean, spreads[i].mean - half, spreads[i].mean + half});
   }
@@ -192,6 +195,10 @@ ReferenceBand make_reference_band(const std::vector<RunRecord>& runs, const std:
   std::set<std::string> metrics;
   for (const RunRecord& run : runs) {
     const std::string folder = run.folder.string();
+    if (run.config.empty()) {
+      throw Error(ErrorKind::data,
+                  fmt::format("{}: expected a run with a config.json, got none", folder));
+    }
     if (!run.finished || !run.training) {
       throw Error(ErrorKind::data,
                   fmt::format("{}: expected a finished training run, got {}", folder,
@@ -249,7 +256,13 @@ void write_reference_band(const ReferenceBand& band, const fs::path& file) {
 }
 
 ReferenceBand read_reference_band(const fs::path& file) {
-  const Json json = parse_json(read_file(file, ErrorKind::data), file.string());
+  const auto other = [&file](const std::string& what) {
+    return Error(ErrorKind::data,
+                 fmt::format("{}: expected a band that clr verify --make-band wrote, got {}",
+                             file.string(), what));
+  };
+  const Json json = Json::parse(read_file(file, ErrorKind::data), nullptr, false);
+  if (json.is_discarded()) throw other("what is no JSON");
   try {
     if (json.at("format") != kFormat) {
       throw Error(ErrorKind::data, fmt::format("{}: /format: expected {}, got {}; it is of another "
@@ -259,6 +272,7 @@ ReferenceBand read_reference_band(const fs::path& file) {
     ReferenceBand band;
     band.name = json.at("name").get<std::string>();
     band.config = json.at("config");
+    if (!band.config.is_object() || band.config.empty()) throw other("one without a configuration");
     band.data = json.at("data").get<std::string>();
     band.seeds = json.at("seeds").get<std::vector<std::int64_t>>();
     for (const auto& [name, columns] : json.at("metrics").items()) {
@@ -269,12 +283,15 @@ ReferenceBand read_reference_band(const fs::path& file) {
              columns.at("low").at(i).get<double>(), columns.at("high").at(i).get<double>()});
       }
     }
+    for (const auto& [name, epochs] : band.metrics) {
+      for (const BandEpoch& epoch : epochs) {
+        if (!(epoch.low < epoch.mean && epoch.mean < epoch.high))
+          throw other(fmt::format("limits of {} that are in no order", name));
+      }
+    }
     return band;
   } catch (const Json::exception& error) {
-    throw Error(ErrorKind::data,
-                fmt::format("{}: expected a band that clr verify --make-band wrote, got other JSON "
-                            "({})",
-                            file.string(), error.what()));
+    throw other(fmt::format("other JSON ({})", error.what()));
   }
 }
 
