@@ -25,13 +25,24 @@ constexpr int kThumbnail = 32;
 constexpr int kColumns = 50;
 constexpr int kPictureSide = 1024;
 
-/// Copies a square of `source` with its corner at (x, y) to `target`.
-void copy_thumbnail(const Image& source, int x, int y, Image& target, int left, int top) {
+/// The upper left pixel of a thumbnail.
+struct Corner {
+  int x = 0;
+  int y = 0;
+};
+
+/// Where the sheet has the image of a row.
+Corner place_in_sheet(int row) {
+  return {row % kColumns * kThumbnail, row / kColumns * kThumbnail};
+}
+
+void copy_thumbnail(const Image& source, Corner from, Image& target, Corner to) {
+  const auto offset = [](const Image& image, Corner corner, int row) {
+    return static_cast<std::ptrdiff_t>(3) * ((corner.y + row) * image.width + corner.x);
+  };
   for (int row = 0; row < kThumbnail; ++row) {
-    const auto from = static_cast<std::size_t>(3 * ((y + row) * source.width + x));
-    const auto to = static_cast<std::size_t>(3 * ((top + row) * target.width + left));
-    std::copy_n(source.pixels.begin() + static_cast<std::ptrdiff_t>(from), 3 * kThumbnail,
-                target.pixels.begin() + static_cast<std::ptrdiff_t>(to));
+    std::copy_n(source.pixels.begin() + offset(source, from, row), 3 * kThumbnail,
+                target.pixels.begin() + offset(target, to, row));
   }
 }
 
@@ -74,8 +85,8 @@ Image draw_map(const Image& sheet, const torch::Tensor& points) {
   const auto place = places.accessor<int, 2>();
   for (int i = 0; i < places.size(0); ++i) {
     // The second axis points upwards.
-    copy_thumbnail(sheet, i % kColumns * kThumbnail, i / kColumns * kThumbnail, picture,
-                   place[i][0], kPictureSide - kThumbnail - place[i][1]);
+    copy_thumbnail(sheet, place_in_sheet(i), picture,
+                   {place[i][0], kPictureSide - kThumbnail - place[i][1]});
   }
   return picture;
 }
@@ -105,9 +116,8 @@ void write_embedding_map(const std::filesystem::path& folder, const EmbeddedImag
     y.push_back(rounded(map.points[i][1].item<double>()));
     labels.push_back(images.images.label(index));
     names.push_back(images.images.name(index));
-    const auto at = static_cast<int>(i);
-    copy_thumbnail(thumbnail_of(decoded(images.images, index, config)), 0, 0, sheet,
-                   at % kColumns * kThumbnail, at / kColumns * kThumbnail);
+    copy_thumbnail(thumbnail_of(decoded(images.images, index, config)), {}, sheet,
+                   place_in_sheet(static_cast<int>(i)));
   }
   const Json content = {{"method", "PCA"},
                         {"shares", map.shares},

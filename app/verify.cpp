@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
@@ -11,7 +10,6 @@
 
 #include "clr/config/load.h"
 #include "clr/core/log.h"
-#include "clr/io/file.h"
 #include "clr/train/reference_band.h"
 #include "clr/train/run_folder.h"
 #include "command.h"
@@ -39,13 +37,13 @@ std::vector<fs::path> known_bands() {
 }
 
 /// The band that --band names: a file, or a preset.
-fs::path named_band(const std::string& name) {
+ReferenceBand named_band(const std::string& name) {
   std::error_code ignored;
-  if (fs::is_regular_file(name, ignored)) return name;
+  if (fs::is_regular_file(name, ignored)) return read_reference_band(name);
   std::vector<std::string> names;
   for (const fs::path& file : known_bands()) {
     names.push_back(file.stem().string());
-    if (names.back() == name) return file;
+    if (names.back() == name) return read_reference_band(file);
   }
   throw Error(ErrorKind::usage,
               fmt::format("--band: expected a band's file or a preset that has one, got {}{}", name,
@@ -59,12 +57,12 @@ std::string difference_text(const ConfigDifference& difference) {
 }
 
 /// The band of the run's own configuration.
-fs::path fitting_band(const RunRecord& run) {
+ReferenceBand fitting_band(const RunRecord& run) {
   std::optional<std::pair<std::string, std::vector<ConfigDifference>>> nearest;
   for (const fs::path& file : known_bands()) {
-    const ReferenceBand band = read_reference_band(file);
+    ReferenceBand band = read_reference_band(file);
     auto differences = config_differences(run, band);
-    if (differences.empty()) return file;
+    if (differences.empty()) return band;
     if (!nearest || differences.size() < nearest->second.size())
       nearest = {band.name, std::move(differences)};
   }
@@ -99,11 +97,7 @@ Verified verify(const RunRecord& run, const VerifyOptions& options) {
                             run.training ? run.problem : "an evaluation"));
   }
   Verified result{
-      run,
-      read_reference_band(options.band.empty() ? fitting_band(run) : named_band(options.band)),
-      {},
-      false,
-      {}};
+      run, options.band.empty() ? fitting_band(run) : named_band(options.band), {}, false, {}};
   result.differences = config_differences(run, result.band);
   const std::string images =
       run.config.value(Json::json_pointer("/data/fingerprint"), std::string());

@@ -30,8 +30,9 @@ class ViewPlaces {
   std::vector<std::pair<std::size_t, std::int64_t>> places_;
 };
 
-/// Writes RUN/views.png, and an event file with it for TensorBoard: some images and what training sees of them in its first epoch. Nothing in
-/// a build without OpenCV, or where no image can be read; training will say why.
+/// Writes RUN/views.png, and an event file with it for TensorBoard: some images and what training
+/// sees of them in its first epoch. Nothing in a build without OpenCV, or where no image can be
+/// read; training will say why.
 /// Throws: Error{output}.
 void write_view_sheet(const std::filesystem::path& run, const RunConfig& config,
                       const std::shared_ptr<const Dataset>& dataset);

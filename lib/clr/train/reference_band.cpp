@@ -175,8 +175,8 @@ BandMetric hold(const std::string& name, const std::vector<BandEpoch>& limits,
 /// More digits than any interval is known to.
 Json rounded(double value) { return std::stod(fmt::format("{:.6g}", value)); }
 
-std::string line(const std::string& key, const Json& value, bool last = false) {
-  return fmt::format("  {}: {}{}\n", dump_text(key), dump_text(value), last ? "" : ",");
+std::string line(const std::string& key, const Json& value) {
+  return fmt::format("  {}: {},\n", dump_text(key), dump_text(value));
 }
 
 }  // namespace
