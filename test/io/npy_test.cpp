@@ -37,9 +37,8 @@ std::string data_error(const std::filesystem::path& path) {
 CATCH_TEST_CASE("npy: every dtype and rank comes back", "[io]") {
   const TemporaryFolder folder;
   const auto path = folder.path() / "a.npy";
-  for (const auto dtype :
-       {torch::kFloat32, torch::kFloat16, torch::kFloat64, torch::kInt64, torch::kInt32,
-        torch::kUInt8}) {
+  for (const auto dtype : {torch::kFloat32, torch::kFloat16, torch::kFloat64, torch::kInt64,
+                           torch::kInt32, torch::kUInt8}) {
     for (const std::vector<std::int64_t>& shape :
          std::vector<std::vector<std::int64_t>>{{}, {1}, {7}, {0}, {3, 0, 2}, {2, 3, 4, 5}}) {
       const torch::Tensor tensor = at::arange(720).narrow(0, 13, 120).to(dtype);
