@@ -176,6 +176,7 @@ void add_trial(Json& plan, const RunConfig& config, const std::shared_ptr<const 
   plan["trial"] = {{"batch_size", trial.batch_size},
                    {"steps", trial.steps},
                    {"images_per_s", trial.images_per_s},
+                   {"data_wait", trial.data_wait},
                    {"loader_images_per_s", trial.loader_images_per_s},
                    {"network_images_per_s", trial.network_images_per_s},
                    {"limit", trial.limit()}};
@@ -217,7 +218,8 @@ void run(PretrainOptions options) {
     plan["estimated_cache_bytes"] = estimate.cache.held_bytes();
     if (device.is_cpu() && config.train.micro_batch == 0)
       plan["largest_batch"] = largest_batch(estimate, config.train.batch_size);
-    if (options.trial) add_trial(plan, config, dataset, device, options);
+    const bool fits = estimate.peak_bytes <= estimate.available_bytes;
+    if (options.trial && fits) add_trial(plan, config, dataset, device, options);
     const auto advice = small_set_advice(config, dataset->size());
     if (advice) {
       plan["small_set"] = {{"batch_size", advice->batch_size},
@@ -230,9 +232,11 @@ void run(PretrainOptions options) {
       log_info("for so few images:");
       for (const std::string& reason : advice->reasons) log_info("  {}", reason);
     }
-    if (estimate.peak_bytes > estimate.available_bytes) {
-      log_warning("the machine has {} to give; lower train.batch_size or set train.micro_batch",
-                  format_bytes(estimate.available_bytes));
+    if (!fits) {
+      log_warning(
+          "the machine has {} to give; lower train.batch_size or set train.micro_batch; no steps "
+          "were trained to see how fast it is",
+          format_bytes(estimate.available_bytes));
     }
     if (options.json) print_json(plan);
     return;
@@ -246,6 +250,13 @@ void run(PretrainOptions options) {
   if (!options.init.empty()) {
     Weights weights = read_weights(options.init);
     if (!weights.note.empty()) log_info("{}", weights.note);
+    const std::string stem = config.encoder.options.value("stem", "");
+    if (weights.padded_stem && stem == "cifar") {
+      log_warning(
+          "{}: its 3x3 stem pads by 2, this run's by 1; encoder.stem = cifar_padded is its "
+          "own",
+          options.init);
+    }
     trainer_options.init = std::move(weights.content);
   }
   trainer_options.init_name = options.init;
@@ -266,7 +277,12 @@ void run(PretrainOptions options) {
   write_file_durably(fs::path(options.out) / "config.json",
                      dump_text(dump_value(config), 2) + "\n");
   print_plan(plan, config);
-  if (!options.resume) write_view_sheet(options.out, config, dataset);
+  if (trainer.at_start()) {
+    if (const auto sheet = draw_view_sheet(config, dataset)) {
+      write_file_durably(fs::path(options.out) / "views.png", sheet->png);
+      trainer.show("views", sheet->png, sheet->width, sheet->height);
+    }
+  }
   const TrainResult result = trainer.run();
 
   Json json = {{"run", options.out},
@@ -282,6 +298,7 @@ void run(PretrainOptions options) {
                {"images", dataset->size()},
                {"device", plan["device"]},
                {"checkpoint", result.checkpoint.string()}};
+  if (!options.init.empty()) json["init"] = options.init;
   const auto best = best_knn(options.out);
   if (result.knn_top1) json["knn_top1"] = *result.knn_top1;
   if (best) json["best_knn"] = {{"epoch", best->first}, {"top1", best->second}};

@@ -7,8 +7,6 @@
 
 #include "clr/core/error.h"
 #include "clr/io/drawing.h"
-#include "clr/io/file.h"
-#include "clr/io/tensorboard.h"
 
 namespace clr {
 
@@ -35,10 +33,10 @@ SheetRow ViewPlaces::row(const PreviewedImage& image, const std::string& name) c
   return row;
 }
 
-void write_view_sheet(const std::filesystem::path& run, const RunConfig& config,
-                      const std::shared_ptr<const Dataset>& dataset) {
+std::optional<ViewSheet> draw_view_sheet(const RunConfig& config,
+                                         const std::shared_ptr<const Dataset>& dataset) {
   constexpr std::int64_t kImages = 6;
-  if (!drawing_available()) return;
+  if (!drawing_available()) return std::nullopt;
   const auto augmenter = std::make_shared<const Augmenter>(config.augment);
   const ViewPlaces places(config.augment, *augmenter);
   ViewPreview preview(dataset, augmenter, static_cast<std::uint64_t>(config.train.seed),
@@ -55,13 +53,9 @@ void write_view_sheet(const std::filesystem::path& run, const RunConfig& config,
       if (error.kind() != ErrorKind::data) throw;
     }
   }
-  if (rows.empty()) return;
+  if (rows.empty()) return std::nullopt;
   const Image sheet = draw_contact_sheet(rows);
-  const std::string png = encode_png(sheet);
-  write_file_durably(run / "views.png", png);
-  TensorBoardWriter events(run, 0);
-  events.image("views", 0, png, sheet.width, sheet.height);
-  events.flush();
+  return ViewSheet{encode_png(sheet), sheet.width, sheet.height};
 }
 
 }  // namespace clr

@@ -2,8 +2,8 @@
 // Images beside the views that training makes of them, as rows of a contact sheet.
 #pragma once
 
-#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,11 +30,15 @@ class ViewPlaces {
   std::vector<std::pair<std::size_t, std::int64_t>> places_;
 };
 
-/// Writes RUN/views.png, and an event file with it for TensorBoard: some images and what training
-/// sees of them in its first epoch. Nothing in a build without OpenCV, or where no image can be
-/// read; training will say why.
-/// Throws: Error{output}.
-void write_view_sheet(const std::filesystem::path& run, const RunConfig& config,
-                      const std::shared_ptr<const Dataset>& dataset);
+/// Some images and what training sees of them in its first epoch.
+struct ViewSheet {
+  std::string png;
+  int width = 0;
+  int height = 0;
+};
+
+/// None in a build without OpenCV, or where no image can be read; training will say why.
+std::optional<ViewSheet> draw_view_sheet(const RunConfig& config,
+                                         const std::shared_ptr<const Dataset>& dataset);
 
 }  // namespace clr

@@ -161,6 +161,13 @@ CATCH_TEST_CASE("tensorboard: a resumed run begins a new file that forgets later
   CATCH_CHECK(take<std::uint64_t>(start.at(2), 0) == 301);
   auto session = message(start.at(7));
   CATCH_CHECK(take<std::uint64_t>(session.at(1), 0) == 1);
+
+  // A run that was stopped before its first checkpoint begins again, and drops all.
+  TensorBoardWriter again(folder.path(), 0);
+  CATCH_REQUIRE(records(read_file(before.path(), ErrorKind::data)).size() == 1);
+  const auto restart = records(read_file(again.path(), ErrorKind::data));
+  CATCH_REQUIRE(restart.size() == 2);
+  CATCH_CHECK(take<std::uint64_t>(message(restart[1]).at(2), 0) == 0);
 }
 
 CATCH_TEST_CASE("tensorboard: a folder that is not there is an error of output", "[io]") {

@@ -72,6 +72,16 @@ std::string host_name() {
   return name.data();
 }
 
+const std::string kPrefix = "events.out.tfevents.";
+
+bool has_events(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    if (entry.path().filename().string().starts_with(kPrefix)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& folder, std::int64_t first_step) {
@@ -80,15 +90,18 @@ TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& folder, std::i
   auto stamp = static_cast<std::int64_t>(now);
   // TensorBoard reads a folder's files in the order of their names.
   do {
-    path_ = folder / ("events.out.tfevents." + std::to_string(stamp++) + "." + host);
+    path_ = folder / (kPrefix + std::to_string(stamp++) + "." + host);
   } while (std::filesystem::exists(path_));
+  const bool earlier = has_events(folder);
   file_.open(path_, std::ios::binary);
   write_event(double_field(kEventWallTime, now) + bytes_field(kEventFileVersion, "brain.Event:2"));
-  if (first_step > 0) {
-    write_event(double_field(kEventWallTime, now) +
-                // The rows of the step that the checkpoint was saved after are kept.
-                number_field(kEventStep, static_cast<std::uint64_t>(first_step) + 1) +
-                bytes_field(kEventSessionLog, number_field(kSessionLogStatus, kSessionLogStart)));
+  if (first_step > 0 || earlier) {
+    write_event(
+        double_field(kEventWallTime, now) +
+        // The rows of the step that the checkpoint was saved after are kept; a run that
+        // begins again keeps nothing.
+        number_field(kEventStep, static_cast<std::uint64_t>(first_step > 0 ? first_step + 1 : 0)) +
+        bytes_field(kEventSessionLog, number_field(kSessionLogStatus, kSessionLogStart)));
   }
   flush();
 }

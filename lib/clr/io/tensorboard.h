@@ -12,12 +12,13 @@ namespace clr {
 /// Writes TensorBoard event files: scalars and pictures.
 ///
 /// A view of metrics.jsonl, which is the record. A resumed run opens a new file, which begins by
-/// telling TensorBoard to forget what earlier files said of steps after its first_step.
+/// telling TensorBoard to forget what earlier files said of steps after its first_step. One writer a
+/// folder at a time: TensorBoard follows the newest file alone.
 /// Source:  TFRecord framing and the Event message, tensorflow/core/util/event.proto.
 class TensorBoardWriter {
  public:
   /// Creates FOLDER/events.out.tfevents.<time>.<host>; the time is moved on when that name is
-  /// taken. first_step: those done before; > 0 in a resumed run, whose rows of that step are kept.
+  /// taken. first_step: those done before, whose rows are kept; 0: nothing is.
   /// Throws:  Error{output} naming the file.
   TensorBoardWriter(const std::filesystem::path& folder, std::int64_t first_step);
 

@@ -64,6 +64,11 @@ void MetricsLog::write(const Json& row) {
   if (kind == "epoch") tensorboard_->flush();
 }
 
+void MetricsLog::picture(const std::string& tag, const std::string& png, int width, int height) {
+  tensorboard_->image(tag, 0, png, width, height);
+  tensorboard_->flush();
+}
+
 std::int64_t MetricsLog::sync() {
   if (fsync(file_) != 0 && errno != EINVAL) fail(path_);
   tensorboard_->flush();

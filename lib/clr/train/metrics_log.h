@@ -23,6 +23,9 @@ class MetricsLog {
   /// as kind/key.
   void write(const Json& row);
 
+  /// A picture for TensorBoard, of before the first step.
+  void picture(const std::string& tag, const std::string& png, int width, int height);
+
   /// Makes all rows durable and returns the file's length.
   std::int64_t sync();
 

@@ -112,6 +112,9 @@ class Trainer::Loop {
       health_monitor_ =
           std::make_unique<HealthMonitor>(c, dataset_, options.device, options.loader_threads);
     }
+    if (c.train.guard == GuardMode::stop && !health_monitor_) {
+      log_warning("train.guard = stop sees no collapse with train.health_every_epochs = 0");
+    }
     if (options.resume) resume();
     // Last: what cannot be trained leaves no folder, and what goes on in one is locked from here on.
     make_output_folder(options.out);
@@ -119,8 +122,13 @@ class Trainer::Loop {
     if (state_.step > 0) guard_.replay(options.out / "metrics.jsonl");
   }
 
+  bool at_start() const { return state_.step == 0; }
   bool finished() const { return state_.step == total_steps_; }
   Method& method() { return *method_; }
+
+  void show(const std::string& tag, const std::string& png, int width, int height) {
+    metrics_->picture(tag, png, width, height);
+  }
 
   TrainResult run() {
     const auto start = Clock::now();
@@ -538,7 +546,13 @@ Trainer::Trainer(const RunConfig& config, std::shared_ptr<const Dataset> dataset
 
 Trainer::~Trainer() = default;
 
+bool Trainer::at_start() const { return loop_->at_start(); }
+
 bool Trainer::finished() const { return loop_->finished(); }
+
+void Trainer::show(const std::string& tag, const std::string& png, int width, int height) {
+  loop_->show(tag, png, width, height);
+}
 
 TrainResult Trainer::run() { return loop_->run(); }
 

@@ -56,8 +56,15 @@ class Trainer {
           const TrainerOptions& options);
   ~Trainer();
 
+  /// Whether no step is done yet: a new run, or one that was stopped before its first checkpoint.
+  bool at_start() const;
+
   /// Whether a resumed run has nothing left to do.
   bool finished() const;
+
+  /// Shows a picture of what is to be trained in TensorBoard. Before run().
+  /// Throws:  Error{output}.
+  void show(const std::string& tag, const std::string& png, int width, int height);
 
   /// Throws:  Error{stopped} after a signal, with everything saved; Error{diverged} for a loss that
   ///          is not finite; Error{data}, Error{output} as they come.
