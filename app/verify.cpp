@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
@@ -56,16 +58,28 @@ std::string difference_text(const ConfigDifference& difference) {
                      value(difference.reference));
 }
 
-/// The band of the run's own configuration.
+/// The band of the run's own configuration, of the run's images if there are several.
 ReferenceBand fitting_band(const RunRecord& run) {
+  std::optional<ReferenceBand> fitting;
   std::optional<std::pair<std::string, std::vector<ConfigDifference>>> nearest;
   for (const fs::path& file : known_bands()) {
-    ReferenceBand band = read_reference_band(file);
-    auto differences = config_differences(run, band);
-    if (differences.empty()) return band;
-    if (!nearest || differences.size() < nearest->second.size())
+    ReferenceBand band;
+    try {
+      band = read_reference_band(file);
+    } catch (const Error& error) {
+      log_warning("{}; it is left out", error.what());
+      continue;
+    }
+    auto differences = config_differences(run.config, band);
+    if (differences.empty()) {
+      const bool same = of_same_images(run, band).value_or(false);
+      if (!fitting || same) fitting = std::move(band);
+      if (same) break;
+    } else if (!nearest || differences.size() < nearest->second.size()) {
       nearest = {band.name, std::move(differences)};
+    }
   }
+  if (fitting) return *fitting;
   std::string hint = "; make one of three runs or more with clr verify --make-band FILE RUN...";
   if (nearest) {
     hint = fmt::format(
@@ -86,7 +100,8 @@ struct Verified {
   const RunRecord& run;
   ReferenceBand band;
   std::vector<ConfigDifference> differences;
-  bool other_images = false;
+  std::optional<bool> same_images;
+  bool member = false;  ///< the band may have been made of it
   BandVerdict verdict;
 };
 
@@ -97,12 +112,13 @@ Verified verify(const RunRecord& run, const VerifyOptions& options) {
                             run.training ? run.problem : "an evaluation"));
   }
   Verified result{
-      run, options.band.empty() ? fitting_band(run) : named_band(options.band), {}, false, {}};
-  result.differences = config_differences(run, result.band);
-  const std::string images =
-      run.config.value(Json::json_pointer("/data/fingerprint"), std::string());
-  result.other_images = !images.empty() && images != result.band.data;
-  result.verdict = verify_run(run, result.band);
+      run, options.band.empty() ? fitting_band(run) : named_band(options.band), {}, {}, false, {}};
+  const ReferenceBand& band = result.band;
+  result.differences = config_differences(run.config, band);
+  result.same_images = of_same_images(run, band);
+  result.member = result.differences.empty() && result.same_images.value_or(true) &&
+                  std::find(band.seeds.begin(), band.seeds.end(), run.seed) != band.seeds.end();
+  result.verdict = verify_run(run, band);
   return result;
 }
 
@@ -133,17 +149,32 @@ std::string sentence(const Verified& verified) {
   for (const BandMetric& metric : verdict.metrics) {
     if (metric.left_at == verdict.left_at) names += (names.empty() ? "" : ", ") + metric.name;
   }
-  return fmt::format("{}: left the band of {} in epoch {} ({})", run, verified.band.name,
-                     *verdict.left_at + 1, names);
+  std::string text = fmt::format("{}: left the band of {} in epoch {} ({})", run,
+                                 verified.band.name, *verdict.left_at + 1, names);
+  const auto members = static_cast<std::int64_t>(verified.band.seeds.size());
+  if (const auto within = verified.band.within_others; within && *within < members) {
+    text += fmt::format("; of its own {} runs {} leave{} the band of the others", members,
+                        members - *within, members - *within == 1 ? "s" : "");
+  }
+  return text;
 }
 
 void print(const Verified& verified) {
   const std::string run = verified.run.folder.string();
+  const ReferenceBand& band = verified.band;
   for (const ConfigDifference& difference : verified.differences)
     log_warning("{}: {}", run, difference_text(difference));
-  if (verified.other_images) {
-    log_warning("{}: trained on other images than the {} runs of {}", run,
-                verified.band.seeds.size(), verified.band.name);
+  if (verified.same_images == false) {
+    log_warning("{}: trained on other images than the {} runs of {}", run, band.seeds.size(),
+                band.name);
+  }
+  if (verified.member) {
+    log_warning("{}: {} has a run of seed {} in it already; a run of another seed says more", run,
+                band.name, verified.run.seed);
+  }
+  if (!verified.verdict.missing.empty()) {
+    log_warning("{}: not compared, for it has no such value: {}", run,
+                fmt::join(verified.verdict.missing, ", "));
   }
   std::vector<std::vector<std::string>> rows = {
       {"metric", "epochs", "outside", "left in", "furthest in", "value", "expected from", "to"}};
@@ -155,7 +186,8 @@ void print(const Verified& verified) {
                     number(metric.furthest.low), number(metric.furthest.high)});
   }
   print_table(rows);
-  log_info("{}", sentence(verified));
+  // What is said of a run that has left is the command's error.
+  if (!verified.verdict.left_at) log_info("{}", sentence(verified));
 }
 
 Json json_of(const Verified& verified) {
@@ -182,44 +214,36 @@ Json json_of(const Verified& verified) {
   return {{"run", verified.run.folder.string()},
           {"band", verified.band.name},
           {"reference_runs", verified.band.seeds.size()},
+          {"reference_runs_within",
+           verified.band.within_others ? Json(*verified.band.within_others) : Json()},
+          {"seed_in_band", verified.member},
           {"epochs", verified.verdict.epochs},
           {"finished", verified.run.finished},
           {"problem", verified.run.problem},
           {"within", !verified.verdict.left_at},
           {"left_at", epoch(verified.verdict.left_at)},
-          {"other_images", verified.other_images},
+          {"same_images", verified.same_images ? Json(*verified.same_images) : Json()},
+          {"missing", verified.verdict.missing},
           {"differences", std::move(differences)},
           {"metrics", std::move(metrics)}};
 }
 
-/// How many of the runs lie within the band of the others: what the band does to runs that it does
-/// not know.
-std::int64_t within_others(const std::vector<RunRecord>& runs, const std::string& name) {
-  std::int64_t within = 0;
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    std::vector<RunRecord> others = runs;
-    others.erase(others.begin() + static_cast<std::ptrdiff_t>(i));
-    within += verify_run(runs[i], make_reference_band(others, name)).left_at ? 0 : 1;
-  }
-  return within;
-}
-
 void make_band(const std::vector<RunRecord>& runs, const VerifyOptions& options) {
-  const std::string name = fs::path(options.make_band).stem().string();
   prepare_output_file(options.make_band);
-  const ReferenceBand band = make_reference_band(runs, name);
+  const ReferenceBand band = make_reference_band(runs, fs::path(options.make_band).stem().string());
   write_reference_band(band, options.make_band);
   Json result = {
       {"band", options.make_band}, {"runs", runs.size()}, {"metrics", band.metrics.size()}};
   log_info("{}: {} metrics of {} runs", options.make_band, band.metrics.size(), runs.size());
-  if (runs.size() > ReferenceBand::kLeastRuns) {
-    const std::int64_t within = within_others(runs, name);
-    log_info("{} of the {} runs lie within the band of the others", within, runs.size());
-    result["within_others"] = within;
+  if (band.within_others) {
+    log_info("{} of the {} runs lie within the band of the others", *band.within_others,
+             runs.size());
+    result["within_others"] = *band.within_others;
   }
   if (options.json) print_json(result);
 }
 
+/// Judges all runs that can be judged before it fails for one that has left its band or cannot be.
 void run(const VerifyOptions& options) {
   const std::vector<RunRecord> runs = read_run_records(options.runs);
   if (!options.make_band.empty()) {
@@ -227,20 +251,33 @@ void run(const VerifyOptions& options) {
     return;
   }
   Json list = Json::array();
-  std::string left;
-  std::size_t count = 0;
+  std::vector<Error> left;
+  std::vector<Error> unsuitable;
   for (const RunRecord& record : runs) {
-    const Verified verified = verify(record, options);
-    print(verified);
-    list.push_back(json_of(verified));
-    if (!verified.verdict.left_at) continue;
-    ++count;
-    if (left.empty()) left = sentence(verified);
+    std::optional<Error> bad;
+    try {
+      const Verified verified = verify(record, options);
+      print(verified);
+      list.push_back(json_of(verified));
+      if (verified.verdict.left_at) {
+        left.emplace_back(ErrorKind::diverged, sentence(verified));
+        bad = left.back();
+      }
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::data) throw;
+      unsuitable.push_back(error);
+      list.push_back({{"run", record.folder.string()}, {"error", error.what()}});
+      bad = error;
+    }
+    // The only one is the command's own error.
+    if (bad && runs.size() > 1) log_warning("{}", bad->what());
   }
   if (options.json) print_json({{"runs", std::move(list)}});
-  if (count == 0) return;
-  throw Error(ErrorKind::diverged,
-              count == 1 ? left : fmt::format("{}; and {} more", left, count - 1));
+  const std::vector<Error>& worst = left.empty() ? unsuitable : left;
+  if (worst.empty()) return;
+  const std::size_t others = left.size() + unsuitable.size() - 1;
+  if (others == 0) throw worst.front();
+  throw Error(worst.front().kind(), fmt::format("{}; and {} more", worst.front().what(), others));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "clr/eval/statistics.h"
 #include "clr/io/file.h"
+#include "clr/train/config_difference.h"
 
 namespace fs = std::filesystem;
 
@@ -61,23 +62,12 @@ std::string fingerprint(const Json& config) {
   return config.value(Json::json_pointer("/data/fingerprint"), std::string());
 }
 
-/// "/method/temperature" -> "method.temperature".
-std::string dotted(std::string pointer) {
-  std::replace(pointer.begin(), pointer.end(), '/', '.');
-  return pointer.substr(1);
-}
-
 std::vector<ConfigDifference> differences(const Json& run, const Json& reference) {
-  const Json ours = comparable_config(run).flatten();
-  const Json theirs = comparable_config(reference).flatten();
+  const Json ours = comparable_config(run);
+  const Json theirs = comparable_config(reference);
   std::vector<ConfigDifference> found;
-  for (const auto& [key, value] : ours.items()) {
-    const Json other = theirs.contains(key) ? theirs[key] : Json();
-    if (value != other) found.push_back({dotted(key), value, other});
-  }
-  for (const auto& [key, value] : theirs.items()) {
-    if (!ours.contains(key)) found.push_back({dotted(key), Json(), value});
-  }
+  for (const std::string& place : differing_pointers({&ours, &theirs}, AbsentKey::differs))
+    found.push_back({dotted_key(place), value_at(ours, place), value_at(theirs, place)});
   return found;
 }
 
@@ -90,64 +80,140 @@ std::optional<double> number(const Json& row, const std::string& metric) {
   return std::nullopt;
 }
 
-std::int64_t epoch_of(const Json& row) {
-  const auto found = row.find("epoch");
-  return found != row.end() && found->is_number_integer() ? found->get<std::int64_t>() : -1;
+/// A run's epoch rows, by epoch.
+using EpochRows = std::map<std::int64_t, Json>;
+
+EpochRows epoch_rows(const RunRecord& run) {
+  EpochRows rows;
+  for (Json& row : read_epoch_rows(run.folder)) {
+    const auto epoch = row.find("epoch");
+    if (epoch == row.end() || !epoch->is_number_integer()) continue;
+    const auto place = epoch->get<std::int64_t>();
+    rows[place] = std::move(row);
+  }
+  return rows;
 }
 
-/// The values of all runs after an epoch that all of them have.
-struct Spread {
-  std::int64_t epoch = 0;
-  double mean = 0.0;
-  double variance = 0.0;
-};
-
-std::vector<Spread> spreads_of(const std::vector<std::vector<Json>>& runs,
-                               const std::string& metric) {
-  std::map<std::int64_t, std::vector<double>> values;
-  for (const std::vector<Json>& rows : runs) {
-    for (const Json& row : rows) {
-      if (const auto value = number(row, metric); value && std::isfinite(*value))
-        values[epoch_of(row)].push_back(*value);
+/// On which scale a metric of different runs is likeliest to be spread alike on both sides, and
+/// what it cannot be.
+class Scale {
+ public:
+  Scale(const std::string& metric, double least) {
+    if (metric == "top1" || metric.ends_with("_top1") || metric.ends_with("_share")) {
+      kind_ = Kind::logit;
+    } else if (least > 0.0) {
+      kind_ = Kind::log;
     }
   }
-  std::vector<Spread> spreads;
-  for (const auto& [epoch, several] : values) {
-    if (several.size() != runs.size()) continue;
-    const Summary summary = summarize(several);
-    spreads.push_back({epoch, summary.mean, summary.deviation * summary.deviation});
+
+  double to(double value) const {
+    if (kind_ == Kind::linear) return value;
+    if (kind_ == Kind::log) return std::log(value);
+    // Of a share that is 0 or 1 little more is known than that it is near.
+    const double share = std::clamp(value, 1e-3, 1.0 - 1e-3);
+    return std::log(share / (1.0 - share));
   }
-  return spreads;
+
+  double from(double value) const {
+    if (kind_ == Kind::linear) return value;
+    return kind_ == Kind::log ? std::exp(value) : 1.0 / (1.0 + std::exp(-value));
+  }
+
+  double clip(double limit) const {
+    return kind_ == Kind::logit ? std::clamp(limit, 0.0, 1.0) : limit;
+  }
+
+ private:
+  enum class Kind { linear, log, logit };
+  Kind kind_ = Kind::linear;
+};
+
+/// One metric of several runs after an epoch that all of them have.
+struct Sample {
+  std::int64_t epoch = 0;
+  std::vector<double> values;
+};
+
+std::vector<Sample> samples_of(const std::vector<const EpochRows*>& runs,
+                               const std::string& metric) {
+  std::vector<Sample> samples;
+  for (const auto& [epoch, ignored] : *runs[0]) {
+    Sample sample{epoch, {}};
+    for (const EpochRows* rows : runs) {
+      const auto row = rows->find(epoch);
+      const auto value = row == rows->end() ? std::nullopt : number(row->second, metric);
+      if (value && std::isfinite(*value)) sample.values.push_back(*value);
+    }
+    if (sample.values.size() == runs.size()) samples.push_back(std::move(sample));
+  }
+  return samples;
 }
 
-std::vector<BandEpoch> limits_of(const std::vector<Spread>& spreads, std::size_t runs) {
-  const auto k = static_cast<double>(runs);
-  const double factor = student_t(static_cast<std::int64_t>(runs) - 1, ReferenceBand::kWithin) *
-                        std::sqrt(1.0 + 1.0 / k);
+/// Limits within which a further run's value lies with probability `within`, an epoch.
+std::vector<BandEpoch> limits_of(const std::string& metric, const std::vector<Sample>& samples,
+                                 double within) {
+  constexpr double kNarrowest = 0.01;  // of the mean
+  double least = std::numeric_limits<double>::infinity();
+  for (const Sample& sample : samples)
+    least = std::min(least, *std::min_element(sample.values.begin(), sample.values.end()));
+  const Scale scale(metric, least);
+  std::vector<Summary> summaries;
+  for (const Sample& sample : samples) {
+    std::vector<double> scaled;
+    for (const double value : sample.values) scaled.push_back(scale.to(value));
+    summaries.push_back(summarize(scaled));
+  }
   std::vector<BandEpoch> limits;
-  for (std::size_t i = 0; i < spreads.size(); ++i) {
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const auto k = static_cast<double>(samples[i].values.size());
     const std::size_t first = i == 0 ? 0 : i - 1;
-    const std::size_t last = std::min(i + 1, spreads.size() - 1);
+    const std::size_t last = std::min(i + 1, samples.size() - 1);
     double variance = 0.0;
-    for (std::size_t j = first; j <= last; ++j) variance += spreads[j].variance;
-    const double half = factor * std::sqrt(variance / static_cast<double>(last - first + 1));
-    // What the configuration alone decides, a momentum say, is no result.
-    if (half <= 1e-5 * std::abs(spreads[i].mean)) continue;
-    limits.push_back(
-        {spreads[i].epoch, spreads[i].mean, spreads[i].mean - half, spreads[i].mean + half});
+    for (std::size_t j = first; j <= last; ++j)
+      variance += summaries[j].deviation * summaries[j].deviation;
+    variance /= static_cast<double>(last - first + 1);
+    const double half = student_t(static_cast<std::int64_t>(samples[i].values.size()) - 1, within) *
+                        std::sqrt(variance * (1.0 + 1.0 / k));
+    const double mean = summarize(samples[i].values).mean;
+    const double narrowest = kNarrowest * std::abs(mean);
+    const double low = std::min(scale.from(summaries[i].mean - half), mean - narrowest);
+    const double high = std::max(scale.from(summaries[i].mean + half), mean + narrowest);
+    // What is nothing in all of them has no scale.
+    if (low < high) limits.push_back({samples[i].epoch, mean, scale.clip(low), scale.clip(high)});
   }
   return limits;
+}
+
+BandMetrics metrics_of(const std::vector<const EpochRows*>& runs) {
+  std::map<std::string, std::vector<Sample>> samples;
+  for (const auto& [epoch, row] : *runs[0]) {
+    for (const auto& [key, value] : row.items()) {
+      if (value.is_number()) samples[key];
+    }
+  }
+  for (const char* key : kNoResult) samples.erase(key);
+  for (auto& [metric, several] : samples) several = samples_of(runs, metric);
+  std::erase_if(samples, [](const auto& metric) { return metric.second.empty(); });
+  const double within = 1.0 - (1.0 - ReferenceBand::kWithin) /
+                                  static_cast<double>(std::max<std::size_t>(samples.size(), 1));
+  BandMetrics metrics;
+  for (const auto& [metric, several] : samples) {
+    auto limits = limits_of(metric, several, within);
+    if (!limits.empty()) metrics[metric] = std::move(limits);
+  }
+  return metrics;
 }
 
 /// How far from the middle of a band a value lies; 1 at its edge.
 double distance(double value, const BandEpoch& limits) {
   if (!std::isfinite(value)) return std::numeric_limits<double>::infinity();
   if (value == limits.mean) return 0.0;
-  return std::abs(value - limits.mean) / (limits.high - limits.mean);
+  return value < limits.mean ? (limits.mean - value) / (limits.mean - limits.low)
+                             : (value - limits.mean) / (limits.high - limits.mean);
 }
 
 BandMetric hold(const std::string& name, const std::vector<BandEpoch>& limits,
-                const std::map<std::int64_t, Json>& rows) {
+                const EpochRows& rows) {
   BandMetric result;
   result.name = name;
   double furthest = -1.0;
@@ -164,12 +230,84 @@ BandMetric hold(const std::string& name, const std::vector<BandEpoch>& limits,
       result.value = *value;
     }
     const bool outside = far > 1.0;
+    const bool last = epoch.epoch == limits.back().epoch;
     result.outside += outside ? 1 : 0;
-    if (outside && outside_before && !result.left_at) result.left_at = outside_before;
-    if (!std::isfinite(*value) && !result.left_at) result.left_at = epoch.epoch;
+    if (outside && !result.left_at) {
+      if (outside_before) {
+        result.left_at = outside_before;
+      } else if (last || !std::isfinite(*value)) {
+        result.left_at = epoch.epoch;
+      }
+    }
     outside_before = outside ? std::optional(epoch.epoch) : std::nullopt;
   }
   return result;
+}
+
+BandVerdict hold_all(const EpochRows& rows, const BandMetrics& metrics) {
+  BandVerdict verdict;
+  verdict.epochs = static_cast<std::int64_t>(rows.size());
+  for (const auto& [name, limits] : metrics) {
+    BandMetric metric = hold(name, limits, rows);
+    if (metric.compared == 0) {
+      verdict.missing.push_back(name);
+      continue;
+    }
+    if (metric.left_at && (!verdict.left_at || *metric.left_at < *verdict.left_at))
+      verdict.left_at = metric.left_at;
+    verdict.metrics.push_back(std::move(metric));
+  }
+  return verdict;
+}
+
+/// Of runs, how many do not leave the band of the others.
+std::optional<std::int64_t> within_others(const std::vector<EpochRows>& runs) {
+  if (runs.size() <= ReferenceBand::kLeastRuns) return std::nullopt;
+  std::int64_t within = 0;
+  for (const EpochRows& run : runs) {
+    std::vector<const EpochRows*> others;
+    for (const EpochRows& other : runs) {
+      if (&other != &run) others.push_back(&other);
+    }
+    within += hold_all(run, metrics_of(others)).left_at ? 0 : 1;
+  }
+  return within;
+}
+
+/// Runs of one configuration on the same images, each of a seed of its own.
+void require_comparable(const std::vector<RunRecord>& runs) {
+  std::set<std::int64_t> seeds;
+  for (const RunRecord& run : runs) {
+    const std::string folder = run.folder.string();
+    if (run.config.empty()) {
+      throw Error(ErrorKind::data,
+                  fmt::format("{}: expected a run with a config.json, got none", folder));
+    }
+    if (!run.finished || !run.training) {
+      throw Error(ErrorKind::data,
+                  fmt::format("{}: expected a finished training run, got {}", folder,
+                              run.training ? run.problem : "an evaluation"));
+    }
+    if (const auto differ = differences(run.config, runs[0].config); !differ.empty()) {
+      throw Error(ErrorKind::data, fmt::format("{}: {}: expected {} as {} has it, got {}", folder,
+                                               differ[0].key, show(differ[0].reference),
+                                               runs[0].folder.string(), show(differ[0].run)));
+    }
+    if (fingerprint(run.config).empty()) {
+      throw Error(ErrorKind::data,
+                  fmt::format("{}: expected a checkpoint that says of which images the run is, got "
+                              "none",
+                              folder));
+    }
+    if (fingerprint(run.config) != fingerprint(runs[0].config)) {
+      throw Error(ErrorKind::data, fmt::format("{}: expected the images of {}, got others", folder,
+                                               runs[0].folder.string()));
+    }
+    if (!seeds.insert(run.seed).second) {
+      throw Error(ErrorKind::data,
+                  fmt::format("{}: expected a seed of its own, got {} again", folder, run.seed));
+    }
+  }
 }
 
 /// More digits than any interval is known to.
@@ -187,56 +325,33 @@ ReferenceBand make_reference_band(const std::vector<RunRecord>& runs, const std:
                                              "{}",
                                              name, ReferenceBand::kLeastRuns, runs.size()));
   }
+  require_comparable(runs);
   ReferenceBand band;
   band.name = name;
   band.config = comparable_config(runs[0].config);
   band.data = fingerprint(runs[0].config);
-  std::vector<std::vector<Json>> rows;
-  std::set<std::string> metrics;
+  std::vector<EpochRows> rows;
   for (const RunRecord& run : runs) {
-    const std::string folder = run.folder.string();
-    if (run.config.empty()) {
-      throw Error(ErrorKind::data,
-                  fmt::format("{}: expected a run with a config.json, got none", folder));
-    }
-    if (!run.finished || !run.training) {
-      throw Error(ErrorKind::data,
-                  fmt::format("{}: expected a finished training run, got {}", folder,
-                              run.training ? run.problem : "an evaluation"));
-    }
-    if (const auto differ = differences(run.config, runs[0].config); !differ.empty()) {
-      throw Error(ErrorKind::data, fmt::format("{}: {}: expected {} as {} has it, got {}", folder,
-                                               differ[0].key, show(differ[0].reference),
-                                               runs[0].folder.string(), show(differ[0].run)));
-    }
-    if (fingerprint(run.config) != band.data) {
-      throw Error(ErrorKind::data, fmt::format("{}: expected the images of {}, got others", folder,
-                                               runs[0].folder.string()));
-    }
-    if (std::find(band.seeds.begin(), band.seeds.end(), run.seed) != band.seeds.end()) {
-      throw Error(ErrorKind::data,
-                  fmt::format("{}: expected a seed of its own, got {} again", folder, run.seed));
-    }
     band.seeds.push_back(run.seed);
-    rows.push_back(read_epoch_rows(run.folder));
-    for (const Json& row : rows.back()) {
-      for (const auto& [key, value] : row.items()) {
-        if (value.is_number()) metrics.insert(key);
-      }
-    }
+    rows.push_back(epoch_rows(run));
   }
-  for (const char* key : kNoResult) metrics.erase(key);
-  for (const std::string& metric : metrics) {
-    auto limits = limits_of(spreads_of(rows, metric), runs.size());
-    if (!limits.empty()) band.metrics[metric] = std::move(limits);
+  std::vector<const EpochRows*> all;
+  for (const EpochRows& run : rows) all.push_back(&run);
+  band.metrics = metrics_of(all);
+  if (band.metrics.empty()) {
+    throw Error(ErrorKind::data,
+                fmt::format("{}: expected runs with epochs in their metrics.jsonl, got none that "
+                            "all of them have",
+                            name));
   }
+  band.within_others = within_others(rows);
   return band;
 }
 
 void write_reference_band(const ReferenceBand& band, const fs::path& file) {
-  std::string text = "{\n" + line("format", kFormat) + line("name", band.name) +
-                     line("seeds", band.seeds) + line("data", band.data) +
-                     line("config", band.config) + "  \"metrics\": {\n";
+  std::string text = "{\n" + line("format", kFormat) + line("seeds", band.seeds) +
+                     (band.within_others ? line("within_others", *band.within_others) : "") +
+                     line("data", band.data) + line("config", band.config) + "  \"metrics\": {\n";
   std::vector<std::string> metrics;
   for (const auto& [name, epochs] : band.metrics) {
     Json columns = {{"epoch", Json::array()},
@@ -270,11 +385,13 @@ ReferenceBand read_reference_band(const fs::path& file) {
                                                file.string(), kFormat, show(json["format"])));
     }
     ReferenceBand band;
-    band.name = json.at("name").get<std::string>();
+    band.name = file.stem().string();
     band.config = json.at("config");
     if (!band.config.is_object() || band.config.empty()) throw other("one without a configuration");
     band.data = json.at("data").get<std::string>();
     band.seeds = json.at("seeds").get<std::vector<std::int64_t>>();
+    if (json.contains("within_others"))
+      band.within_others = json["within_others"].get<std::int64_t>();
     for (const auto& [name, columns] : json.at("metrics").items()) {
       std::vector<BandEpoch>& epochs = band.metrics[name];
       for (std::size_t i = 0; i < columns.at("epoch").size(); ++i) {
@@ -285,7 +402,7 @@ ReferenceBand read_reference_band(const fs::path& file) {
     }
     for (const auto& [name, epochs] : band.metrics) {
       for (const BandEpoch& epoch : epochs) {
-        if (!(epoch.low < epoch.mean && epoch.mean < epoch.high))
+        if (!(epoch.low <= epoch.mean && epoch.mean <= epoch.high && epoch.low < epoch.high))
           throw other(fmt::format("limits of {} that are in no order", name));
       }
     }
@@ -299,27 +416,23 @@ fs::path band_file_of(const fs::path& preset) {
   return fs::path(preset).replace_extension(".band");
 }
 
-std::vector<ConfigDifference> config_differences(const RunRecord& run, const ReferenceBand& band) {
-  return differences(run.config, band.config);
+std::vector<ConfigDifference> config_differences(const Json& config, const ReferenceBand& band) {
+  return differences(config, band.config);
+}
+
+std::optional<bool> of_same_images(const RunRecord& run, const ReferenceBand& band) {
+  const std::string images = fingerprint(run.config);
+  return images.empty() ? std::nullopt : std::optional(images == band.data);
 }
 
 BandVerdict verify_run(const RunRecord& run, const ReferenceBand& band) {
-  std::map<std::int64_t, Json> rows;
-  for (const Json& row : read_epoch_rows(run.folder)) rows[epoch_of(row)] = row;
+  const EpochRows rows = epoch_rows(run);
   if (rows.empty()) {
     throw Error(ErrorKind::data, fmt::format("{}: expected a run of an epoch or more, got one that "
                                              "has finished none",
                                              run.folder.string()));
   }
-  BandVerdict verdict;
-  verdict.epochs = static_cast<std::int64_t>(rows.size());
-  for (const auto& [name, limits] : band.metrics) {
-    const BandMetric metric = hold(name, limits, rows);
-    if (metric.compared == 0) continue;
-    if (metric.left_at && (!verdict.left_at || *metric.left_at < *verdict.left_at))
-      verdict.left_at = metric.left_at;
-    verdict.metrics.push_back(metric);
-  }
+  BandVerdict verdict = hold_all(rows, band.metrics);
   if (verdict.metrics.empty()) {
     throw Error(ErrorKind::data, fmt::format("{}: has no metric and epoch that the band {} has",
                                              run.folder.string(), band.name));

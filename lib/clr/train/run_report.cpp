@@ -8,63 +8,12 @@
 #include <tuple>
 #include <utility>
 
+#include "clr/train/config_difference.h"
+
 namespace clr {
 namespace {
 
 const std::string kLabels = "/labels/";
-
-/// Where runs of one kind differ, by pointer. `values`: what each run has there; null: no such key.
-void find_differences(const std::vector<const Json*>& values, const std::string& pointer,
-                      std::vector<std::string>& found) {
-  std::vector<const Json*> present;
-  for (const Json* value : values) {
-    if (value != nullptr) present.push_back(value);
-  }
-  const auto all = [&present](auto holds) {
-    return std::all_of(present.begin(), present.end(), holds);
-  };
-  if (present.empty() || all([&](const Json* value) { return *value == *present[0]; })) return;
-  if (all([](const Json* value) { return value->is_object(); })) {
-    std::vector<std::string> keys;
-    for (const Json* value : present) {
-      for (const auto& [key, child] : value->items()) {
-        if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
-      }
-    }
-    for (const std::string& key : keys) {
-      std::vector<const Json*> children;
-      for (const Json* value : present) {
-        const auto child = value->find(key);
-        children.push_back(child == value->end() ? nullptr : &*child);
-      }
-      find_differences(children, pointer + (Place("") / key).pointer(), found);
-    }
-    return;
-  }
-  const auto same_types = [&](const Json* value) {
-    if (!value->is_array() || value->size() != present[0]->size()) return false;
-    for (std::size_t i = 0; i < value->size(); ++i) {
-      const Json& element = (*value)[i];
-      if (!element.is_object()) return false;
-      if (element.value("type", Json()) != (*present[0])[i].value("type", Json())) return false;
-    }
-    return true;
-  };
-  if (all(same_types)) {
-    for (std::size_t i = 0; i < present[0]->size(); ++i) {
-      std::vector<const Json*> children;
-      for (const Json* value : present) children.push_back(&(*value)[i]);
-      find_differences(children, pointer + "/" + std::to_string(i), found);
-    }
-    return;
-  }
-  found.push_back(pointer);
-}
-
-Json value_at(const Json& config, const std::string& pointer) {
-  const Json::json_pointer place(pointer);
-  return config.contains(place) ? config.at(place) : Json();
-}
 
 /// Values that the runs' labels determine say nothing more.
 void drop_labelled(const std::vector<const Json*>& configs, std::vector<std::string>& pointers) {
@@ -84,7 +33,8 @@ void drop_labelled(const std::vector<const Json*>& configs, std::vector<std::str
   std::stable_partition(pointers.begin(), pointers.end(), is_label);
 }
 
-std::vector<std::string> differing_pointers(const std::vector<RunRecord>& runs) {
+/// Where runs of one kind differ.
+std::vector<std::string> differing_keys(const std::vector<RunRecord>& runs) {
   std::vector<std::string> pointers;
   // A training run and an evaluation share names of keys that mean other things.
   for (const bool training : {true, false}) {
@@ -92,8 +42,7 @@ std::vector<std::string> differing_pointers(const std::vector<RunRecord>& runs) 
     for (const RunRecord& run : runs) {
       if (run.training == training && !run.config.empty()) configs.push_back(&run.config);
     }
-    std::vector<std::string> found;
-    find_differences(configs, "", found);
+    std::vector<std::string> found = differing_pointers(configs, AbsentKey::ignored);
     drop_labelled(configs, found);
     for (std::string& pointer : found) {
       if (std::find(pointers.begin(), pointers.end(), pointer) == pointers.end())
@@ -235,12 +184,6 @@ void choose_best(RunReport& report) {
   }
 }
 
-std::string dotted(const std::string& pointer) {
-  std::string text = pointer.substr(1);
-  std::replace(text.begin(), text.end(), '/', '.');
-  return text;
-}
-
 /// The values of one key, in order, each once.
 std::vector<Json> values_of(const RunReport& report, std::size_t key) {
   std::vector<Json> values;
@@ -292,7 +235,7 @@ RunReport make_report(std::vector<RunRecord> runs) {
     const auto data = run.config.find("data");
     if (!all_known && data != run.config.end()) data->erase("fingerprint");
   }
-  report.keys = name_keys(differing_pointers(report.runs));
+  report.keys = name_keys(differing_keys(report.runs));
   report.groups = group_runs(report);
   for (const ReportGroup& group : report.groups) {
     for (const auto& [metric, summary] : group.metrics) {
@@ -316,10 +259,10 @@ std::size_t find_key(const RunReport& report, const std::string& name, const std
   std::vector<std::string> names;
   for (std::size_t i = 0; i < report.keys.size(); ++i) {
     const ReportKey& key = report.keys[i];
-    if (name == key.head || name == key.pointer || name == dotted(key.pointer)) return i;
+    if (name == key.head || name == key.pointer || name == dotted_key(key.pointer)) return i;
     names.push_back(key.head);
   }
-  for (const ReportKey& key : report.keys) names.push_back(dotted(key.pointer));
+  for (const ReportKey& key : report.keys) names.push_back(dotted_key(key.pointer));
   std::string known;
   for (const ReportKey& key : report.keys) known += (known.empty() ? "" : ", ") + key.head;
   throw Error(
