@@ -87,13 +87,14 @@ Steps train(RunConfig config, const std::shared_ptr<const Dataset>& dataset,
 }  // namespace
 
 std::string RunTrial::limit() const {
-  const double ratio = loader_images_per_s / network_images_per_s;
-  if (ratio >= 1.0)
-    return fmt::format("compute is the limit: the loader alone is {:.1f} times as fast", ratio);
+  constexpr double kMuch = 0.1;
+  const double share = 100 * data_wait;
+  if (data_wait < kMuch)
+    return fmt::format("compute is the limit: {:.0f} % of the time waits for data", share);
   return fmt::format(
-      "data is the limit: the networks could take {:.1f} times as much; pack the images (clr data "
-      "pack) or give --threads more",
-      1.0 / ratio);
+      "data is the limit: {:.0f} % of the time waits for it; pack the images (clr data pack) or "
+      "give --threads more",
+      share);
 }
 
 RunTrial try_run(const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
@@ -126,7 +127,8 @@ RunTrial try_run(const RunConfig& config, const std::shared_ptr<const Dataset>& 
   trial.batch_size = small.train.batch_size;
   trial.steps = static_cast<std::int64_t>(timed.images_per_s.size());
   trial.images_per_s = median(timed.images_per_s);
-  trial.network_images_per_s = trial.images_per_s / std::max(1e-3, 1.0 - median(timed.data_wait));
+  trial.data_wait = median(timed.data_wait);
+  trial.network_images_per_s = trial.images_per_s / std::max(1e-3, 1.0 - trial.data_wait);
   return trial;
 }
 

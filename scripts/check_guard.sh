@@ -21,13 +21,18 @@ mkdir -p "$out"
 
 wrong=0
 run() { # NAME EXPECTED PRESET SEED ARGUMENTS...
-  local name=$1 expected=$2 preset=$3 seed=$4 said
+  local name=$1 expected=$2 preset=$3 seed=$4 said status=0
   shift 4
-  if [ ! -e "$out/$name/result.json" ] && [ ! -e "$out/$name.done" ]; then
+  if [ ! -e "$out/$name.done" ]; then
     rm -rf "${out:?}/$name"
     "$clr" pretrain --config "$preset" --data "$data" --out "$out/$name" --seed "$seed" --quiet \
       --set train.epochs=1 --set train.knn_every_epochs=0 --set train.keep_checkpoints=1 "$@" \
-      2>"$out/$name.log" || true
+      2>"$out/$name.log" || status=$?
+    # 7: a loss that is not finite. What ended otherwise says nothing of the guard.
+    if [ "$status" -ne 0 ] && [ "$status" -ne 7 ]; then
+      printf 'check_guard.sh: %s ended with exit code %s: %s\n' "$name" "$status" "$(tail -n 1 "$out/$name.log")" >&2
+      exit "$status"
+    fi
     touch "$out/$name.done"
   fi
   # found or, for a loss that is not finite, how the run ended.

@@ -110,6 +110,46 @@ CATCH_TEST_CASE("a growing loss, dead gradients and a loss that does not move ar
   CATCH_CHECK(!moving.see(epoch(6.0)));
 }
 
+CATCH_TEST_CASE(
+    "losses are not judged before a queue is full, nor an epoch before the warm-up ends",
+    "[train]") {
+  const auto see_all = [](Guard& guard, std::int64_t begin, const std::vector<double>& losses,
+                          std::int64_t epoch) {
+    std::vector<Json> rows;
+    for (const double loss : losses) {
+      rows.push_back(step_row(begin, loss, 1.0));
+      rows.back()["epoch"] = epoch;
+      begin += 10;
+    }
+    return kinds_of(guard, rows);
+  };
+  // 1,024 keys of noise at 32 an a step: 32 steps.
+  const Json queue = {{"method", {{"type", "moco"}, {"queue_size", 1024}}},
+                      {"train", {{"batch_size", 32}}}};
+  Guard filling(configured(queue));
+  CATCH_CHECK(see_all(filling, 0, {0.02, 0.5, 3, 8, 8.1, 8.2, 8.1, 8}, 0).empty());
+  Guard none(configured(Json::object()));
+  CATCH_CHECK(see_all(none, 0, {0.02, 0.5, 3, 8, 8.1, 8.2, 8.1, 8}, 0) ==
+              std::vector<std::string>{"divergence"});
+
+  const auto epoch = [](std::int64_t which, double loss) {
+    return Json{{"kind", "epoch"}, {"step", 200 * (which + 1)}, {"epoch", which}, {"loss", loss}};
+  };
+  const Json warmup = {{"schedule", {{"warmup_epochs", 2}}}};
+  Guard warming(configured(warmup));
+  see_all(warming, 0, {6.2, 6.2, 6.2}, 0);
+  CATCH_CHECK(!warming.see(epoch(0, 6.2)));
+  see_all(warming, 400, {6.1, 6.1, 6.1}, 2);
+  const auto found = warming.see(epoch(2, 6.1));
+  CATCH_REQUIRE(found);
+  CATCH_CHECK_THAT(found->message, Catch::Contains("has not moved in epoch 3"));
+  // Rows from all over the epoch are no beginning.
+  Guard sparse(configured({{"schedule", {{"warmup_epochs", 0}}}}));
+  CATCH_CHECK(kinds_of(sparse, {step_row(10, 6.2, 1), step_row(90, 6.1, 1), step_row(170, 6.0, 1),
+                                epoch(0, 6.1)})
+                  .empty());
+}
+
 CATCH_TEST_CASE("a low temperature is suspected before the learning rate", "[train]") {
   EmbeddingHealth healthy;
   healthy.deviation = 0.05;

@@ -38,7 +38,11 @@ std::string place_of(const Json& row) {
 
 }  // namespace
 
-Guard::Guard(const RunConfig& config) : config_(config) {}
+Guard::Guard(const RunConfig& config)
+    : config_(config),
+      judged_epoch_(static_cast<std::int64_t>(std::ceil(config.schedule.warmup_epochs))),
+      steps_until_queue_full_(config.method.options.value("queue_size", std::int64_t{0}) /
+                              std::max<std::int64_t>(1, config.train.batch_size)) {}
 
 std::optional<Guard::Finding> Guard::see(const Json& row) {
   const std::string kind = row.at("kind").get<std::string>();
@@ -66,21 +70,22 @@ void Guard::replay(const std::filesystem::path& metrics) {
   }
 }
 
-/// What most likely is wrong, and what to do.
-std::string Guard::suspect() const {
-  const OptimizerOptions& optimizer = shared_options(config_.optimizer);
+std::optional<std::string> Guard::suspect_temperature() const {
   const double temperature = config_.method.options.value("temperature", 0.0);
-  if (temperature > 0.0 && temperature < 0.02) {
-    return fmt::format(
-        "method.temperature ({:g}) is likely too low: gradients are as large as it is small; set "
-        "it "
-        "between 0.1 and 0.5",
-        temperature);
-  }
+  if (temperature <= 0.0 || temperature >= 0.02) return std::nullopt;
   return fmt::format(
-      "optimizer.learning_rate ({:g}) is likely too high; lower it by ten, lengthen "
-      "schedule.warmup_epochs, or see that the loss has negatives",
-      optimizer.learning_rate);
+      "method.temperature ({:g}) is likely too low: gradients are as large as it is small; set it "
+      "between 0.1 and 0.5",
+      temperature);
+}
+
+/// What most likely is wrong with a run that leaves what it had, and what to do.
+std::string Guard::suspect_rate() const {
+  if (const auto temperature = suspect_temperature()) return *temperature;
+  return fmt::format(
+      "optimizer.learning_rate ({:g}) is likely too high; lower it by ten, or lengthen "
+      "schedule.warmup_epochs",
+      shared_options(config_.optimizer).learning_rate);
 }
 
 std::optional<Guard::Finding> Guard::see_health(const Json& row) {
@@ -101,12 +106,18 @@ std::optional<Guard::Finding> Guard::see_health(const Json& row) {
       "collapse",
       fmt::format("the embeddings have collapsed {}: rank {:.1f} ({:.1f} before training), "
                   "deviation {:.2g} ({:.2g}); {}",
-                  place_of(row), rank, rank_before, deviation, deviation_before, suspect())};
+                  place_of(row), rank, rank_before, deviation, deviation_before, suspect_rate())};
 }
 
 std::optional<Guard::Finding> Guard::see_step(const Json& row) {
   const double loss = number(row, "loss", 0.0);
   const double gradient = number(row, "gradient_norm", 0.0);
+  const auto step = row.value("step", std::int64_t{0});
+  if (step < steps_until_queue_full_) return std::nullopt;
+  if (row.value("epoch", std::int64_t{-1}) == judged_epoch_ && epoch_losses_.size() < kRows) {
+    epoch_losses_.push_back(loss);
+    epoch_losses_end_ = step;
+  }
   remember(first_losses_, last_losses_, loss);
   remember(first_gradients_, last_gradients_, gradient);
   if (last_losses_.size() < kRows) return std::nullopt;
@@ -114,7 +125,7 @@ std::optional<Guard::Finding> Guard::see_step(const Json& row) {
   const double now = mean(last_losses_);
   if (now > 2.0 * before + 1.0) {
     return Finding{"divergence", fmt::format("the loss grows: {:.3g} {}, {:.3g} at the start; {}",
-                                             now, place_of(row), before, suspect())};
+                                             now, place_of(row), before, suspect_rate())};
   }
   const double gradient_before = mean(first_gradients_);
   const double gradient_now = mean(last_gradients_);
@@ -123,24 +134,31 @@ std::optional<Guard::Finding> Guard::see_step(const Json& row) {
     return Finding{"dead",
                    fmt::format("training has stopped: the gradient's norm is {:.2g} {}, {:.2g} at "
                                "the start, and the loss stays at {:.4g}; {}",
-                               gradient_now, place_of(row), gradient_before, now, suspect())};
+                               gradient_now, place_of(row), gradient_before, now, suspect_rate())};
   }
   return std::nullopt;
 }
 
 std::optional<Guard::Finding> Guard::see_epoch(const Json& row) const {
   constexpr std::int64_t kLeastSteps = 100;
-  const bool first = row.value("epoch", -1) == 0;
-  if (!first || row.value("step", std::int64_t{0}) < kLeastSteps || first_losses_.size() < kRows ||
-      config_.schedule.warmup_epochs >= 1.0) {
+  if (row.value("epoch", std::int64_t{-1}) != judged_epoch_ || epoch_losses_.size() < kRows)
     return std::nullopt;
-  }
-  const double before = mean(first_losses_);
+  const std::int64_t steps = row.value("step", std::int64_t{0}) / (judged_epoch_ + 1);
+  // Rows from all over the epoch have its mean by chance.
+  if (steps < kLeastSteps || epoch_losses_end_ > judged_epoch_ * steps + steps / 4)
+    return std::nullopt;
+  const double before = mean(epoch_losses_);
   const double now = number(row, "loss", 0.0);
   if (std::abs(now - before) > 2e-3 * std::abs(before)) return std::nullopt;
-  return Finding{"dead", fmt::format("the loss has not moved in the first epoch: {:.4g}, {:.4g} at "
-                                     "the start; {}",
-                                     now, before, suspect())};
+  const double rate = shared_options(config_.optimizer).learning_rate;
+  return Finding{
+      "dead",
+      fmt::format("the loss has not moved in epoch {}: {:.4g}, {:.4g} when it began; {}",
+                  judged_epoch_ + 1, now, before,
+                  suspect_temperature().value_or(fmt::format(
+                      "optimizer.learning_rate ({:g}) is likely far too low, or so high that the "
+                      "network died at once; change it by ten",
+                      rate)))};
 }
 
 }  // namespace clr

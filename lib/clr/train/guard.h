@@ -20,9 +20,12 @@ namespace clr {
 /// - collapse: embeddings (z, or h without a projection head) lie four times as near together
 ///   as before training and point in half as many directions; or they have one direction.
 /// - dead: gradients have shrunk to a ten-thousandth of the first ones though the loss has not
-///   fallen by half; or in the first epoch of
-///   100 steps and more the mean loss is within 0.2 % of where it began, after the warm-up.
+///   fallen by half; or in the first epoch after the warm-up, of 100 steps and more, the mean loss
+///   is within 0.2 % of where the epoch began (three rows of its first quarter).
 /// - divergence: the loss of the last three rows is more than 1 above twice that of the first three.
+///
+/// Of steps whose negatives are not all embeddings yet (a queue of noise is still being filled)
+/// losses say nothing: real negatives are harder, and the loss rises to theirs.
 class Guard {
  public:
   /// What was seen, once a kind.
@@ -43,11 +46,16 @@ class Guard {
   std::optional<Finding> see_health(const Json& row);
   std::optional<Finding> see_step(const Json& row);
   std::optional<Finding> see_epoch(const Json& row) const;
-  std::string suspect() const;
+  std::string suspect_rate() const;
+  std::optional<std::string> suspect_temperature() const;
 
   const RunConfig config_;
   std::set<std::string> said_;
-  Json start_ = Json::object();  ///< the row of before the first step
+  Json start_ = Json::object();    ///< the row of before the first step
+  std::int64_t judged_epoch_ = 0;  ///< the first after the warm-up
+  std::int64_t steps_until_queue_full_ = 0;
+  std::vector<double> epoch_losses_;   ///< the first of the judged epoch
+  std::int64_t epoch_losses_end_ = 0;  ///< the last one's step
   std::vector<double> first_losses_;
   std::vector<double> last_losses_;
   std::vector<double> first_gradients_;

@@ -26,8 +26,10 @@ std::int64_t largest_batch(const MemoryEstimate& estimate, std::int64_t batch_si
 
 std::optional<SmallSetAdvice> small_set_advice(const RunConfig& config, std::int64_t images) {
   constexpr std::int64_t kSmall = 50000;
+  constexpr std::int64_t kFewest = 16;  // two steps of the smallest batch
   constexpr std::int64_t kSteps = 10000;
-  if (images >= kSmall || !config.method.options.contains("temperature")) return std::nullopt;
+  if (images < kFewest || images >= kSmall || !config.method.options.contains("temperature"))
+    return std::nullopt;
   SmallSetAdvice advice;
   advice.batch_size = power_of_two_up_to(std::clamp<std::int64_t>(images / 8, 8, 512));
   const std::int64_t per_epoch = std::max<std::int64_t>(1, images / advice.batch_size);
