@@ -147,7 +147,7 @@ std::vector<Pair> near_duplicates(const AuditedSet& first, const AuditedSet& sec
 }
 
 /// Rows of the first set to leave out: all but the first of each group of near-duplicates, and
-/// those that are in the second set too.
+/// all of a group of which any is in the second set too.
 std::set<std::int64_t> superfluous(const AuditedSet& set, const std::vector<Pair>& within,
                                    const std::vector<Pair>& across) {
   std::vector<std::int64_t> group(set.indices.size());
@@ -166,7 +166,11 @@ std::set<std::int64_t> superfluous(const AuditedSet& set, const std::vector<Pair
   for (std::size_t i = 0; i < group.size(); ++i) {
     if (const auto row = static_cast<std::int64_t>(i); root(row) != row) rows.insert(row);
   }
-  for (const Pair& pair : across) rows.insert(pair.a);
+  std::set<std::int64_t> shared;
+  for (const Pair& pair : across) shared.insert(root(pair.a));
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    if (const auto row = static_cast<std::int64_t>(i); shared.contains(root(row))) rows.insert(row);
+  }
   return rows;
 }
 
@@ -348,7 +352,7 @@ void add_data_audit_command(CLI::App& data, Action& action) {
       ->add_option("--threshold", options->threshold,
                    "least correlation of the colours and of the detail where two images overlap "
                    "best; 1 = the same pixels")
-      ->check(CLI::Range(0.5, 1.0))
+      ->check(CLI::Range(0.75, 1.0))
       ->capture_default_str();
   command->add_option("--sheet", options->sheet, "FILE.png: the pairs, side by side");
   command->add_option("--list", options->list,

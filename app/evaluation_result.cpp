@@ -218,6 +218,21 @@ void write_result(const fs::path& folder, const Json& result) {
   write_file_durably(folder / "result.json", dump_text(result, 2) + "\n");
 }
 
+void clear_evaluation(const fs::path& folder) {
+  std::error_code ignored;
+  std::vector<fs::path> old;
+  for (const char* name : {"result.json", "predictions.csv", "head.safetensors", "holdout.txt",
+                           "neighbors.png", "map.json", "map_thumbnails.jpg"})
+    old.push_back(folder / name);
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    const bool draw = name.starts_with("seed_") || name.starts_with("labels_");
+    const bool ours = draw && fs::exists(entry.path() / "result.json", ignored);
+    if (ours || name.starts_with("events.out.tfevents.")) old.push_back(entry.path());
+  }
+  for (const fs::path& path : old) fs::remove_all(path, ignored);
+}
+
 Json run_draws(const fs::path& out, std::int64_t seeds, std::uint64_t first_seed,
                const Draw& draw) {
   if (seeds == 0) return draw(out, first_seed);
@@ -245,18 +260,25 @@ Json run_draws(const fs::path& out, std::int64_t seeds, std::uint64_t first_seed
 }
 
 Json run_label_curve(const fs::path& out, const std::vector<LabelChoice>& points,
-                     std::int64_t seeds, std::uint64_t first_seed, const LabelDraw& draw) {
+                     std::int64_t seeds, std::uint64_t first_seed, const Json& whole,
+                     const LabelDraw& draw) {
   Json curve = Json::array();
   std::vector<std::vector<std::string>> rows = {
       {"labels", "images", "draws", "mean top-1 [95 % interval]", "deviation"}};
   for (const LabelChoice& point : points) {
-    const fs::path folder = out / curve_folder(point);
-    make_output_folder(folder);
     const bool all = point.str() == "all";
     const std::int64_t draws = all ? 1 : seeds > 0 ? seeds : 3;
-    const Json found = run_draws(
-        folder, draws, first_seed,
-        [&](const fs::path& place, std::uint64_t seed) { return draw(place, seed, point); });
+    const fs::path folder = out / curve_folder(point);
+    make_output_folder(folder);
+    Json found;
+    if (all && !whole.is_null()) {
+      found = whole;
+      found["draws"] = Json::array({without_details(whole)});
+    } else {
+      found = run_draws(
+          folder, draws, first_seed,
+          [&](const fs::path& place, std::uint64_t seed) { return draw(place, seed, point); });
+    }
     write_result(folder, found);
     const auto bounds = found["ci95"].get<std::array<double, 2>>();
     const double deviation = found.value("deviation", 0.0);

@@ -66,9 +66,14 @@ Json run_draws(const std::filesystem::path& out, std::int64_t seeds, std::uint64
 using LabelDraw = std::function<Json(const std::filesystem::path& folder, std::uint64_t seed,
                                      const LabelChoice& choice)>;
 
+/// Removes what an earlier evaluation left in a folder, which this one may not write again.
+void clear_evaluation(const std::filesystem::path& folder);
+
 /// Accuracy by number of labels: each point by `seeds` draws (0: 3; all labels: one) in a folder of
-/// its own. [{"labels", "train_images", "draws", "top1", "deviation", "ci95"}], and a table.
+/// its own. `whole`: what was found with all labels and the first seed already, or null.
+/// [{"labels", "train_images", "draws", "top1", "deviation", "ci95"}], and a table.
 Json run_label_curve(const std::filesystem::path& out, const std::vector<LabelChoice>& points,
-                     std::int64_t seeds, std::uint64_t first_seed, const LabelDraw& draw);
+                     std::int64_t seeds, std::uint64_t first_seed, const Json& whole,
+                     const LabelDraw& draw);
 
 }  // namespace clr

@@ -216,8 +216,9 @@ class Finetuning {
           return one_draw(folder, seed, options_.data.labels);
         }));
     if (!options_.data.curve.empty()) {
+      const bool whole = options_.seeds == 0 && options_.data.labels.str() == "all";
       result["few_labels"] = run_label_curve(
-          out_, options_.data.curve, options_.seeds, seed_,
+          out_, options_.data.curve, options_.seeds, seed_, whole ? result : Json(),
           [this](const fs::path& folder, std::uint64_t seed, const LabelChoice& labels) {
             return one_draw(folder, seed, labels);
           });

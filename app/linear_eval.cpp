@@ -15,6 +15,7 @@
 #include "clr/eval/clustering.h"
 #include "clr/eval/knn.h"
 #include "clr/eval/linear_probe.h"
+#include "clr/eval/probe_data.h"
 #include "clr/eval/retrieval.h"
 #include "clr/eval/statistics.h"
 #include "clr/eval/unit_features.h"
@@ -104,12 +105,12 @@ struct JudgedSet {
 
 /// "cifar10" of /data/cifar10/train: the last part of a path that names the set and not its split.
 std::string set_name(const std::string& path, const std::vector<JudgedSet>& others) {
-  fs::path folder = fs::path(path).lexically_normal();
+  fs::path folder = fs::absolute(path).lexically_normal();
   if (!folder.has_filename()) folder = folder.parent_path();
   const std::set<std::string> splits = {"train", "test", "val", "training"};
   if (splits.contains(folder.filename().string()) && folder.parent_path().has_filename())
     folder = folder.parent_path();
-  const std::string name = folder.filename().string();
+  const std::string name = folder.has_filename() ? folder.filename().string() : "data";
   std::string unique = name;
   const auto taken = [&others, &unique](const JudgedSet& other) { return other.name == unique; };
   for (int i = 2; std::any_of(others.begin(), others.end(), taken); ++i)
@@ -143,7 +144,15 @@ class LinearEvaluation {
           ErrorKind::usage,
           out.string() + ": holds a training run; choose another --out (default: RUN/linear_eval)");
     }
+    if (!options_.neighbors.empty() && sets_.size() > 1) {
+      throw Error(ErrorKind::usage,
+                  fmt::format("--neighbors: expected one data set, got {}; each has a "
+                              "neighbors.png in its folder",
+                              sets_.size()));
+    }
     make_output_folder(out);
+    if (sets_.size() > 1) prepare_folders(out);
+    clear_evaluation(out);
     if (!options_.neighbors.empty()) prepare_sheet("--neighbors", options_.neighbors);
     add_log_file(out / "log.txt");
     const Json config = config_.sgd ? dump_value(*config_.sgd) : dump_value(extractor_.config());
@@ -196,6 +205,19 @@ class LinearEvaluation {
     if (sha256 != sha256_) throw std::logic_error("the encoder changed while it was judged");
   }
 
+  /// A folder of each set, with nothing of an earlier evaluation in it.
+  void prepare_folders(const fs::path& out) const {
+    for (const JudgedSet& set : sets_) {
+      const fs::path folder = out / set.name;
+      if (holds_training(folder)) {
+        throw Error(ErrorKind::usage,
+                    folder.string() + ": holds a training run; choose another --out");
+      }
+      make_output_folder(folder);
+      clear_evaluation(folder);
+    }
+  }
+
   /// Each set in a folder of its own, and a table of them.
   Json judge_all(const fs::path& out) {
     Json transfer = Json::array();
@@ -205,7 +227,6 @@ class LinearEvaluation {
     for (JudgedSet& set : sets_) {
       log_info("{}:", set.name);
       const fs::path folder = out / set.name;
-      make_output_folder(folder);
       Json result = judge(set, folder);
       write_result(folder, result);
       const auto bounds = result["ci95"].get<std::array<double, 2>>();
@@ -242,8 +263,9 @@ class LinearEvaluation {
                             }));
     result.update(judge_geometry(set));
     if (!options_.data.curve.empty()) {
+      const bool whole = options_.seeds == 0 && options_.data.labels.str() == "all";
       result["few_labels"] = run_label_curve(
-          out, options_.data.curve, options_.seeds, first_seed(),
+          out, options_.data.curve, options_.seeds, first_seed(), whole ? result : Json(),
           [&](const fs::path& folder, std::uint64_t seed, const LabelChoice& labels) {
             return one_draw(set, folder, seed, labels);
           });
@@ -266,7 +288,7 @@ class LinearEvaluation {
     const Retrieval retrieval = judge_retrieval(train, set.train.labels, test, set.test.labels,
                                                 {1, 5, 10}, kRetrievalQueries);
     Json recall = Json::object();
-    std::vector<std::vector<std::string>> rows = {{"measure", "value"},
+    std::vector<std::vector<std::string>> rows = {{"measure, by all training labels", "value"},
                                                   {"nearest class centroid", percent(centroids)}};
     for (const auto& [k, share] : retrieval.recall) {
       recall[std::to_string(k)] = share;
@@ -300,8 +322,11 @@ class LinearEvaluation {
 
   Fit fit_by_lbfgs(const JudgedSet& set, const torch::Tensor& features, const torch::Tensor& labels,
                    std::uint64_t seed) const {
-    const ProbeFit fit =
-        fit_linear_probe(features, labels, set.classes(), extractor_.config().probe, seed);
+    ProbeConfig probe = extractor_.config().probe;
+    const bool by_default = probe.l2.automatic && !can_hold_out(labels);
+    // scikit-learn's C = 1.
+    if (by_default) probe.l2 = {false, 0.5 / static_cast<double>(labels.size(0))};
+    const ProbeFit fit = fit_linear_probe(features, labels, set.classes(), probe, seed);
     if (!fit.converged) {
       log_warning(
           "the linear classifier had not converged after {} iterations; raise probe.max_iterations",
@@ -318,6 +343,8 @@ class LinearEvaluation {
       }
       found["l2_tried"] = std::move(tried);
       found["chosen_by"] = "validation_top1";
+    } else if (by_default) {
+      found["chosen_by"] = "default";
     }
     return {fit.head, fmt::format("linear, l2 {:.3g}", fit.l2), std::move(found)};
   }
@@ -325,29 +352,43 @@ class LinearEvaluation {
   Fit fit_by_heads(const JudgedSet& set, const torch::Tensor& features, const torch::Tensor& labels,
                    std::uint64_t seed) const {
     const ProbeConfig& probe = extractor_.config().probe;
-    const ProbeHeadsFit fit = fit_probe_heads(features, labels, set.classes(), probe.heads,
-                                              probe.standardize, probe.validation, seed);
+    const ProbeHeadsFit fit = can_hold_out(labels)
+                                  ? fit_probe_heads(features, labels, set.classes(), probe.heads,
+                                                    probe.standardize, probe.validation, seed)
+                                  : fit_middle_head(features, labels, set.classes(), probe.heads,
+                                                    probe.standardize, seed);
+    if (!fit.last.weight.isfinite().all().item<bool>()) {
+      throw Error(
+          ErrorKind::diverged,
+          fmt::format("probe.heads: expected a classifier of finite weights, got others with "
+                      "a learning rate of {:g}; lower probe.heads.learning_rates",
+                      fit.tried[fit.selected].learning_rate));
+    }
     Json heads = Json::array();
-    for (const ProbeHeadTrial& trial : fit.tried) {
-      heads.push_back({{"learning_rate", trial.learning_rate},
-                       {"weight_decay", trial.weight_decay},
-                       {"validation_top1", trial.last_top1},
-                       {"best_validation_top1", trial.best_top1},
-                       {"best_epoch", trial.best_epoch}});
+    if (fit.held_out > 0) {
+      for (const ProbeHeadTrial& trial : fit.tried) {
+        heads.push_back({{"learning_rate", trial.learning_rate},
+                         {"weight_decay", trial.weight_decay},
+                         {"validation_top1", trial.last_top1},
+                         {"best_validation_top1", trial.best_top1},
+                         {"best_epoch", trial.best_epoch}});
+      }
     }
     const ProbeHeadTrial& selected = fit.tried[fit.selected];
     const double best = top_k_accuracy(predict_probabilities(fit.best, set.test.features.values),
                                        set.test.labels, 1);
     const auto bounds = accuracy_interval(best, set.test.labels.size(0));
-    log_info("best epoch {} of {} by {} held-out images: {} on the test images",
-             selected.best_epoch, probe.heads.epochs, format_count(fit.held_out),
-             percent_interval(best, bounds[0], bounds[1]));
+    if (fit.held_out > 0) {
+      log_info("best epoch {} of {} by {} held-out images: {} on the test images",
+               selected.best_epoch, probe.heads.epochs, format_count(fit.held_out),
+               percent_interval(best, bounds[0], bounds[1]));
+    }
     return {fit.last,
             fmt::format("linear, rate {:g}, decay {:g}, last epoch", selected.learning_rate,
                         selected.weight_decay),
             {{"heads", std::move(heads)},
              {"selected_head", fit.selected},
-             {"chosen_by", "validation_top1"},
+             {"chosen_by", fit.held_out > 0 ? "validation_top1" : "default"},
              {"validation_images", fit.held_out},
              {"learning_rate", selected.learning_rate},
              {"weight_decay", selected.weight_decay},

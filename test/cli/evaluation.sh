@@ -49,6 +49,18 @@ for folder in labels_25pct labels_3_a_class labels_all; do
   check "curve: $folder" test -s "curve/$folder/result.json"
 done
 check "curve: labels a class" grep -q '"labels": "3 a class"' curve.json
+# One image a class leaves none to choose a strength by.
+for protocol in lbfgs heads; do
+  "$CLR" linear-eval --checkpoint run --train set --test set --protocol $protocol --label-curve 1,100% --out "one_$protocol" \
+    --json --quiet "${few[@]}" >one.json
+  check "curve: one label a class, $protocol" grep -q '"labels": "1 a class"' one.json
+  check "curve: chosen by default, $protocol" grep -q '"chosen_by": "default"' "one_$protocol/labels_1_a_class/seed_0/result.json"
+  check "curve: all labels are not judged twice, $protocol" test ! -e "one_$protocol/labels_all/seed_0"
+done
+expect 7 'probe.heads: expected a classifier of finite weights' last linear-eval --checkpoint run --train set --test set \
+  --protocol heads --out diverged --set 'probe.heads.learning_rates=[1e30]' --set 'probe.heads.weight_decays=[1.0]'
+expect 3 'knn/weighting' only linear-eval --checkpoint run --train set --test set --set 'knn.metric=["euclidean"]' \
+  --set 'knn.weighting=["temperature"]'
 expect 2 'label-curve: expected shares like 10%' only linear-eval --checkpoint run --train set --test set --label-curve 0%
 expect 2 'label-curve' only linear-eval --checkpoint run --train set --test set --label-curve 1.5
 
@@ -57,6 +69,14 @@ expect 2 'label-curve' only linear-eval --checkpoint run --train set --test set 
 check "transfer: a table" grep -q "other  *2  *16  *8 " stderr
 check "transfer: each set in a folder" test -s transfer/other/result.json -a -s transfer/set/predictions.csv
 check "transfer: in one result" test "$(grep -c '"data": ' transfer.json)" -eq 2
+mkdir -p below && (cd below && "$CLR" linear-eval --checkpoint ../run --train ../set --test ../set --train ../other/train \
+  --test ../other/test --out up --quiet)
+check "transfer: a set above gives its own name" test -s below/up/set/result.json -a -s below/up/other/result.json
+"$CLR" linear-eval --checkpoint run --train set --test set --out again --quiet
+"$CLR" linear-eval --checkpoint run --train set --test set --out again --seeds 2 --quiet
+check "an evaluation leaves nothing of the one before" test ! -e again/predictions.csv -a -s again/seed_1/predictions.csv
+expect 2 '--neighbors: expected one data set, got 2' only linear-eval --checkpoint run --train set --test set \
+  --train other/train --test other/test --out transfer --neighbors n.png
 expect 2 'expected one for each of 2 --train, got 1' only linear-eval --checkpoint run --train set --test set --train other/train
 
 "$CLR" linear-eval --checkpoint random:run --train set --test set --out random --quiet

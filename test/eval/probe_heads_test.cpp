@@ -149,6 +149,20 @@ CATCH_TEST_CASE("trained long enough, a head is the L-BFGS probe", "[eval]") {
   CATCH_CHECK(at::allclose(fit.last.weight, lbfgs.head.weight, 1e-3, 1e-4));
 }
 
+CATCH_TEST_CASE("without images to choose by the middle of the grid is trained", "[eval]") {
+  const Sample data = clouds(300, 6, 4, 2);
+  ProbeHeadsConfig grid = one_setting(0.1, 0.0);
+  grid.learning_rates = {0.001, 0.1, 1.0};
+  grid.weight_decays = {0.0, 0.01, 0.1};
+  const ProbeHeadsFit fit = fit_middle_head(data.features, data.labels, 4, grid, true, 5);
+  CATCH_REQUIRE(fit.tried.size() == 1);
+  CATCH_CHECK(fit.held_out == 0);
+  const ProbeHeadsFit same =
+      fit_probe_heads(data.features, data.labels, 4, one_setting(0.1, 0.01), true, 0.1, 5);
+  CATCH_CHECK(at::equal(fit.last.weight, same.last.weight));
+  CATCH_CHECK(at::equal(fit.best.weight, fit.last.weight));
+}
+
 CATCH_TEST_CASE("probe heads refuse what cannot be judged", "[eval]") {
   const torch::Tensor features = at::randn({4, 3});
   const ProbeHeadsConfig config = one_setting(0.1, 0.0);

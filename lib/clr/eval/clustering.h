@@ -18,7 +18,7 @@ struct Clusters {
 /// Shapes:  rows [n, F] floating point, n >= clusters >= 1. On the CPU, in float32, sums in
 ///          float64. Draws by `seed` alone. An iteration that moves no row, or the 300th, is the
 ///          last; a cluster that loses all rows takes the row that is farthest from its centre.
-/// Memory:  8 * n * clusters bytes.
+/// Memory:  8 * n * (clusters + F) bytes.
 /// Source:  Lloyd, IEEE Trans. Inf. Theory 28 (1982); Arthur and Vassilvitskii, SODA 2007.
 Clusters k_means(const torch::Tensor& rows, std::int64_t clusters, std::int64_t starts,
                  std::uint64_t seed);

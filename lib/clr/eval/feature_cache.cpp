@@ -87,6 +87,7 @@ std::optional<Features> FeatureCache::find() const {
       return std::nullopt;
     }
     features.bad = bad_images(Json::parse(bad->second));
+    fs::last_write_time(file_, fs::file_time_type::clock::now(), ignored);
     return features;
   } catch (const Error&) {
     return std::nullopt;

@@ -25,7 +25,7 @@ class FeatureCache {
   /// Nothing where there are none, or a file that is damaged or of another key.
   std::optional<Features> find() const;
 
-  /// Keeps them, and no more than the eight newest files of the folder.
+  /// Keeps them, and no more than the eight files of the folder that were used last.
   /// Throws:  Error{output}.
   void keep(const Features& features) const;
 

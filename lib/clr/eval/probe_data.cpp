@@ -24,6 +24,10 @@ void check_probe_data(const torch::Tensor& features, const torch::Tensor& labels
   }
 }
 
+bool can_hold_out(const torch::Tensor& labels) {
+  return at::bincount(labels).max().item<std::int64_t>() > 1;
+}
+
 Split held_out_split(const torch::Tensor& labels, double fraction, std::uint64_t seed,
                      const std::string& purpose) {
   const torch::Tensor own = labels.contiguous();

@@ -17,6 +17,9 @@ namespace clr {
 void check_probe_data(const torch::Tensor& features, const torch::Tensor& labels,
                       std::int64_t classes);
 
+/// Whether a class has two images, so that one can be held out to choose by.
+bool can_hold_out(const torch::Tensor& labels);
+
 /// A stratified part of the training images (`second`), held out to choose by.
 ///
 /// Throws:  Error{data} when no class has two images: "to hold one out and PURPOSE".

@@ -18,7 +18,7 @@ namespace clr {
 namespace {
 
 constexpr std::int64_t kGroupBytes = std::int64_t{256} << 20;
-constexpr std::int64_t kJudgedRows = 4096;
+constexpr std::int64_t kJudgedLogits = std::int64_t{16} << 20;
 
 /// What is trained: features scaled to float32, and their labels.
 struct Rows {
@@ -76,8 +76,9 @@ class Heads {
   /// Share of rows that each head is right about; 0 for heads that are not finite.
   std::vector<double> accuracy(const torch::Tensor& x, const torch::Tensor& labels) const {
     torch::Tensor correct = at::zeros({count()}, torch::kInt64);
-    for (std::int64_t begin = 0; begin < x.size(0); begin += kJudgedRows) {
-      const std::int64_t rows = std::min(kJudgedRows, x.size(0) - begin);
+    const std::int64_t block = std::clamp<std::int64_t>(kJudgedLogits / columns(), 1, x.size(0));
+    for (std::int64_t begin = 0; begin < x.size(0); begin += block) {
+      const std::int64_t rows = std::min(block, x.size(0) - begin);
       const torch::Tensor winner = logits(x.narrow(0, begin, rows)).argmax(2);
       correct += (winner == labels.narrow(0, begin, rows).unsqueeze(1)).sum(0);
     }
@@ -194,13 +195,11 @@ auto merit(const ProbeHeadTrial& trial) {
   return std::make_tuple(trial.last_top1, trial.weight_decay, -trial.learning_rate);
 }
 
-}  // namespace
-
-ProbeHeadsFit fit_probe_heads(const torch::Tensor& features, const torch::Tensor& labels,
-                              std::int64_t classes, const ProbeHeadsConfig& config,
-                              bool standardize, double validation, std::uint64_t seed) {
-  const c10::NoGradGuard no_grad;
-  check_probe_data(features, labels, classes);
+/// Trains the whole grid on a part of the images, judges it on the others and selects.
+void judge_grid(const torch::Tensor& features, const torch::Tensor& labels, std::int64_t classes,
+                const ProbeHeadsConfig& config, bool standardize, double validation,
+                std::uint64_t seed, ProbeHeadsFit& fit) {
+  const std::vector<Setting> grid = grid_of(config);
   const Split split = held_out_split(labels, validation, seed, "judge probe.heads by it");
   const torch::Tensor kept_rows = at::tensor(split.first, torch::kInt64);
   const torch::Tensor held_rows = at::tensor(split.second, torch::kInt64);
@@ -211,10 +210,7 @@ ProbeHeadsFit fit_probe_heads(const torch::Tensor& features, const torch::Tensor
        kept.scaling.deviation)
           .to(torch::kFloat32);
   const torch::Tensor held_labels = labels.index_select(0, held_rows);
-
-  ProbeHeadsFit fit;
   fit.held_out = held.size(0);
-  const std::vector<Setting> grid = grid_of(config);
   const std::int64_t head_bytes = 16 * features.size(1) * classes;
   const auto group = static_cast<std::size_t>(std::max<std::int64_t>(1, kGroupBytes / head_bytes));
   for (std::size_t begin = 0; begin < grid.size(); begin += group) {
@@ -227,13 +223,44 @@ ProbeHeadsFit fit_probe_heads(const torch::Tensor& features, const torch::Tensor
       std::max_element(fit.tried.begin(), fit.tried.end(),
                        [](const auto& a, const auto& b) { return merit(a) < merit(b); });
   fit.selected = static_cast<std::size_t>(best - fit.tried.begin());
+}
 
+/// Trains the selected one again, on all images.
+void train_selected(const torch::Tensor& features, const torch::Tensor& labels,
+                    std::int64_t classes, const ProbeHeadsConfig& config, bool standardize,
+                    std::uint64_t seed, ProbeHeadsFit& fit) {
+  const ProbeHeadTrial& selected = fit.tried[fit.selected];
   const Rows all(features, labels, standardize);
-  Heads chosen({grid[fit.selected]}, features.size(1), classes);
+  Heads chosen({{selected.learning_rate, selected.weight_decay}}, features.size(1), classes);
   train(chosen, all, config, seed, [&](std::int64_t epoch) {
-    if (epoch == best->best_epoch) fit.best = chosen.folded(all.scaling);
+    if (epoch == selected.best_epoch) fit.best = chosen.folded(all.scaling);
   });
   fit.last = chosen.folded(all.scaling);
+}
+
+}  // namespace
+
+ProbeHeadsFit fit_probe_heads(const torch::Tensor& features, const torch::Tensor& labels,
+                              std::int64_t classes, const ProbeHeadsConfig& config,
+                              bool standardize, double validation, std::uint64_t seed) {
+  const c10::NoGradGuard no_grad;
+  check_probe_data(features, labels, classes);
+  ProbeHeadsFit fit;
+  judge_grid(features, labels, classes, config, standardize, validation, seed, fit);
+  train_selected(features, labels, classes, config, standardize, seed, fit);
+  return fit;
+}
+
+ProbeHeadsFit fit_middle_head(const torch::Tensor& features, const torch::Tensor& labels,
+                              std::int64_t classes, const ProbeHeadsConfig& config,
+                              bool standardize, std::uint64_t seed) {
+  const c10::NoGradGuard no_grad;
+  check_probe_data(features, labels, classes);
+  const auto& rates = config.learning_rates;
+  const auto& decays = config.weight_decays;
+  ProbeHeadsFit fit;
+  fit.tried = {{rates.at(rates.size() / 2), decays.at(decays.size() / 2), 0.0, 0.0, config.epochs}};
+  train_selected(features, labels, classes, config, standardize, seed, fit);
   return fit;
 }
 

@@ -42,7 +42,7 @@ struct ProbeHeadTrial {
 struct ProbeHeadsFit {
   std::vector<ProbeHeadTrial> tried;  ///< rate by rate, decay by decay
   std::size_t selected = 0;   ///< best after the last epoch; ties: more decay, then the lower rate
-  std::int64_t held_out = 0;  ///< images that chose
+  std::int64_t held_out = 0;  ///< images that chose; 0: none did
   LinearHead last;  ///< the selected one, trained again on all images, after the last epoch
   LinearHead best;  ///< and after the epoch that was the best when it was chosen
 };
@@ -54,12 +54,18 @@ struct ProbeHeadsFit {
 ///
 /// Shapes:  features [n, F] float32, labels [n] int64 in [0, classes). On the CPU. Batches by a
 ///          keyed permutation an epoch. The bias is not decayed.
-/// Memory:  the scaled features, and 16 * F * classes bytes a head, of about 256 MB of heads at a
-///          time.
+/// Memory:  the features in float64 while they are scaled, 24 * n * F bytes in all, and
+///          16 * F * classes bytes a head, of about 256 MB of heads at a time.
 /// Throws:  Error{data} when fewer than two classes occur, or no class has the two images that
 ///          holding one out takes. c10::Error for other shapes or labels.
 ProbeHeadsFit fit_probe_heads(const torch::Tensor& features, const torch::Tensor& labels,
                               std::int64_t classes, const ProbeHeadsConfig& config,
                               bool standardize, double validation, std::uint64_t seed);
+
+/// The same for images of which none can be held out: the middle of the grid (the upper one of an
+/// even number) is trained, and `tried` holds it alone.
+ProbeHeadsFit fit_middle_head(const torch::Tensor& features, const torch::Tensor& labels,
+                              std::int64_t classes, const ProbeHeadsConfig& config,
+                              bool standardize, std::uint64_t seed);
 
 }  // namespace clr

@@ -75,7 +75,10 @@ double top_k_accuracy(const torch::Tensor& probabilities, const torch::Tensor& l
   const torch::Tensor label = labels.unsqueeze(1);
   const torch::Tensor own = probabilities.gather(1, label);
   const torch::Tensor classes = at::arange(probabilities.size(1), labels.options()).unsqueeze(0);
-  const torch::Tensor before = (probabilities > own) | ((probabilities == own) & (classes < label));
+  // In the negative, so that a row that is not finite is never right.
+  const torch::Tensor behind =
+      (probabilities < own) | ((probabilities == own) & (classes >= label));
+  const torch::Tensor before = behind.logical_not();
   const auto correct = (before.sum(1) < k).sum().item<std::int64_t>();
   return static_cast<double>(correct) / static_cast<double>(labels.size(0));
 }

@@ -10,7 +10,7 @@
 namespace clr {
 
 /// Share of rows whose label is among the k most probable classes (ties in favour of the smaller
-/// class number).
+/// class number). Rows that are not finite are wrong.
 ///
 /// Shapes:  probabilities [n, C], labels [n] int64 in [0, C), n >= 1. k >= 1.
 double top_k_accuracy(const torch::Tensor& probabilities, const torch::Tensor& labels,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clr/train/eval_config.h"
 
+#include <algorithm>
+
 namespace clr {
 
 void validate_eval_config(const EvalConfig& config, const Place& root) {
@@ -18,6 +20,16 @@ void validate_eval_config(const EvalConfig& config, const Place& root) {
   require(knn / "k", !config.knn.k.empty(), "k");
   require(knn / "metric", !config.knn.metric.empty(), "metric");
   require(knn / "weighting", !config.knn.weighting.empty(), "weighting");
+  const auto only = [](const auto& values, auto value) {
+    return std::all_of(values.begin(), values.end(), [value](auto v) { return v == value; });
+  };
+  if (only(config.knn.metric, KnnMetric::euclidean) &&
+      only(config.knn.weighting, KnnWeighting::temperature)) {
+    (knn / "weighting")
+        .fail(
+            "expected majority or distance with knn.metric euclidean alone, got temperature, "
+            "which is of cosine similarities");
+  }
   const Place heads = root / "probe" / "heads";
   require(heads / "learning_rates", !config.probe.heads.learning_rates.empty(), "learning rate");
   require(heads / "weight_decays", !config.probe.heads.weight_decays.empty(), "weight decay");
