@@ -101,6 +101,8 @@ void run(const EmbedOptions& options) {
         "--dtype float16: expected --output FILE.npy or FILE.safetensors, got " + options.output);
   }
   prepare_output_file(output);
+  const fs::path index = fs::path(output).replace_extension(".index.csv");
+  if (kind == ".npy") prepare_output_file(index);
   if (!options.neighbors.empty()) prepare_sheet("--neighbors", options.neighbors);
   const ModelSource source = open_source(options.features);
   const FeatureExtractor extractor(
@@ -111,8 +113,7 @@ void run(const EmbedOptions& options) {
   const Features features = extractor.extract(dataset, "embedding");
   if (kind == ".npy") {
     write_npy(output, stored_values(features, options));
-    fs::path index = output;
-    write_index(index.replace_extension(".index.csv"), *dataset, features);
+    write_index(index, *dataset, features);
   } else if (kind == ".csv") {
     write_csv(output, *dataset, features);
   } else {

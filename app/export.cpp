@@ -56,7 +56,8 @@ void check_output(const ExportOptions& options) {
 
 /// The evaluation transform step by step, and in the words that other libraries have for it.
 Json preprocessing(const AugmentConfig& augment) {
-  Json result = Json::object();
+  // Not normalised, unless a step says otherwise.
+  Json result = {{"mean", Json::array({0.0, 0.0, 0.0})}, {"std", Json::array({1.0, 1.0, 1.0})}};
   const Json dumped = dump_value(augment);
   const Json& steps = dumped["views"][0]["chain"];
   for (const Json& step : steps) {
@@ -79,13 +80,14 @@ Json preprocessing(const AugmentConfig& augment) {
 
 /// The lines of Python that build the network and load the file into it.
 Json python_lines(const ExportOptions& options, const Json& encoder) {
-  const std::string file = fs::path(options.output).filename().string();
+  // A literal of Python's too.
+  const std::string file = dump_text(Json(fs::path(options.output).filename().string()));
   if (options.format == "torchscript") {
-    return Json::array({"import torch", fmt::format("model = torch.jit.load(\"{}\")", file)});
+    return Json::array({"import torch", fmt::format("model = torch.jit.load({})", file)});
   }
   if (options.format == "onnx") {
     return Json::array(
-        {"import onnxruntime", fmt::format("model = onnxruntime.InferenceSession(\"{}\")", file)});
+        {"import onnxruntime", fmt::format("model = onnxruntime.InferenceSession({})", file)});
   }
   Json lines = Json::array({"import torch", "from safetensors.torch import load_file"});
   const std::string type = encoder["type"];
@@ -102,7 +104,7 @@ Json python_lines(const ExportOptions& options, const Json& encoder) {
                                 encoder["stem"] == "cifar_padded" ? 2 : 1));
     lines.push_back("model.maxpool = torch.nn.Identity()");
   }
-  lines.push_back(fmt::format("model.load_state_dict(load_file(\"{}\"))", file));
+  lines.push_back(fmt::format("model.load_state_dict(load_file({}))", file));
   lines.push_back("model.eval()");
   return lines;
 }

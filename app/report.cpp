@@ -2,6 +2,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -264,7 +266,14 @@ Json json_of(const RunReport& report) {
 /// Of two runs or evaluations that were named: which is better on the same test images.
 std::optional<PairedResults> paired(const RunReport& report) {
   if (report.runs.size() != 2) return std::nullopt;
-  return compare_predictions(report.runs[0].folder, report.runs[1].folder);
+  try {
+    return compare_predictions(report.runs[0].folder, report.runs[1].folder);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::data) throw;
+    PairedResults none;
+    none.problem = error.what();
+    return none;
+  }
 }
 
 std::string paired_line(const RunReport& report, const PairedResults& paired) {
@@ -306,6 +315,13 @@ void write_chart(const RunReport& report, const ReportOptions& options) {
   write_file_durably(options.chart, heat_map_svg(make_heat_map(report, row, column, metric)));
 }
 
+bool is_page(const std::string& output) {
+  std::string ending = std::filesystem::path(output).extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return ending == ".html" || ending == ".htm";
+}
+
 void run(const ReportOptions& options) {
   const std::string format = options.json ? "json" : options.format;
   const int charting = !options.chart.empty() + !options.rows.empty() + !options.columns.empty();
@@ -315,8 +331,13 @@ void run(const ReportOptions& options) {
                             "got {} of the three",
                             charting == 1 ? "one" : "two"));
   }
+  const bool page = is_page(options.output);
+  if (page && format != "text") {
+    throw Error(ErrorKind::usage, fmt::format("--output {}: expected no --{} for a page, which has "
+                                              "a form of its own; give one of the two",
+                                              options.output, options.json ? "json" : "format"));
+  }
   const RunReport report = make_report(read_run_records(options.runs));
-  const bool page = options.output.ends_with(".html");
   if (!options.output.empty()) prepare_output_file(options.output);
   if (report.groups.empty() && !page) {
     throw Error(ErrorKind::data,

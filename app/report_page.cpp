@@ -9,7 +9,10 @@
 #include <vector>
 
 #include "clr/core/log.h"
+#include "clr/data/decode.h"
+#include "clr/data/jpeg_codec.h"
 #include "clr/io/base64.h"
+#include "clr/io/drawing.h"
 #include "clr/io/file.h"
 #include "command.h"
 
@@ -42,8 +45,20 @@ Json json_file(const fs::path& path) {
 
 Json picture(const fs::path& path) {
   if (!there(path)) return nullptr;
-  const std::string type = path.extension() == ".jpg" ? "jpeg" : "png";
-  return "data:image/" + type + ";base64," + base64(read_file(path, ErrorKind::data));
+  std::string content = read_file(path, ErrorKind::data);
+  std::string type = path.extension() == ".jpg" ? "jpeg" : "png";
+  // Sheets of photographs are several times as large as PNG.
+  constexpr std::size_t kLarge = 100'000;
+  constexpr int kQuality = 90;
+  if (type == "png" && content.size() > kLarge && drawing_available()) {
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(content.data());
+    const auto jpeg = encode_jpeg(decode({bytes, content.size()}, {}), kQuality);
+    if (jpeg.size() < content.size()) {
+      content.assign(jpeg.begin(), jpeg.end());
+      type = "jpeg";
+    }
+  }
+  return "data:image/" + type + ";base64," + base64(content);
 }
 
 /// Columns of numbers, from rows that need not all have the same.
@@ -140,12 +155,15 @@ std::vector<fs::path> evaluation_folders(const fs::path& run) {
 }
 
 std::string repeat_line(const RunRecord& run, const Json& result) {
-  return fmt::format("clr pretrain --config {} --data {} --seed {} --out NEW_FOLDER",
+  const auto text = [&result](const char* key) {
+    const Json value = result.is_object() ? result.value(key, Json()) : Json();
+    return value.is_string() ? shell_quoted(value.get<std::string>()) : std::string();
+  };
+  const std::string data = text("data");
+  const std::string init = text("init");
+  return fmt::format("clr pretrain --config {} --data {} --seed {}{} --out NEW_FOLDER",
                      shell_quoted((run.folder / "config.json").string()),
-                     result.is_object() && result.contains("data")
-                         ? shell_quoted(result["data"].get<std::string>())
-                         : "PATH",
-                     run.seed);
+                     data.empty() ? "PATH" : data, run.seed, init.empty() ? "" : " --init " + init);
 }
 
 Json run_json(const RunRecord& run, bool pictured) {
@@ -172,6 +190,7 @@ Json run_json(const RunRecord& run, bool pictured) {
     }
   } else {
     evaluations.push_back(evaluation(run.folder, pictured));
+    if (there(run.folder / "metrics.jsonl")) json["curves"] = curves(run.folder);
   }
   json["evaluations"] = std::move(evaluations);
   return json;
@@ -187,8 +206,25 @@ void replace(std::string& text, std::string_view mark, std::string_view content)
 std::string report_page(const RunReport& report, const Json& summary,
                         const std::optional<PairedResults>& paired) {
   Json runs = Json::array();
-  for (std::size_t i = 0; i < report.runs.size(); ++i)
-    runs.push_back(run_json(report.runs[i], i < kMostPictured));
+  for (std::size_t i = 0; i < report.runs.size(); ++i) {
+    const RunRecord& run = report.runs[i];
+    const auto unreadable = [&run](const std::string& what) {
+      // One broken file must not hide the other runs.
+      return Json{{"name", run.folder.string()},
+                  {"seed", run.seed},
+                  {"training", run.training},
+                  {"problem", run.problem.empty() ? what : run.problem + "; " + what},
+                  {"config", nullptr},
+                  {"evaluations", Json::array()}};
+    };
+    try {
+      runs.push_back(run_json(run, i < kMostPictured));
+    } catch (const Error& error) {
+      runs.push_back(unreadable(error.what()));
+    } catch (const Json::exception& error) {
+      runs.push_back(unreadable(fmt::format("other files than a run's ({})", error.what())));
+    }
+  }
   Json data = {{"version", CLR_VERSION},
                {"made", time_stamp()},
                {"summary", summary},

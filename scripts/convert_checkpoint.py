@@ -11,6 +11,7 @@ import argparse
 import os
 import re
 import sys
+import zipfile
 
 # Where checkpoints keep the names of their tensors; the first that is there is taken. A teacher is
 # what DINO evaluates.
@@ -39,18 +40,38 @@ def inert(name):
                            **{member: ignore for member in members}})
 
 
+def is_torchscript(path):
+    """Whether a file is what torch.jit.save writes: an archive with code in it."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name for name in archive.namelist())
+
+
+def metadata_of(path):
+    """What a .safetensors file says of itself (clr's configuration, say); nothing of other files."""
+    if not path.endswith(".safetensors"):
+        return {}
+    from safetensors import safe_open
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
+
+
 def load(path):
     """A file's content, without running anything in it. What is neither a tensor nor a plain value
     (settings beside the tensors, as DINO and solo-learn save them) becomes an inert object."""
     import torch
+    if not os.path.isfile(path):
+        raise Refused(f"{path}: no such file")
     if path.endswith(".safetensors"):
         from safetensors.torch import load_file
         try:
             return load_file(path)
         except Exception as error:
             raise Refused(f"{path}: cannot be read: {error}") from None
-    if not os.path.isfile(path):
-        raise Refused(f"{path}: no such file")
+    if is_torchscript(path):
+        raise Refused(f"{path}: expected a checkpoint, got a TorchScript program, which cannot be "
+                      "read without running it; save the model's state_dict() where the file came from")
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # older files are no archives, and tell nothing before they are read
@@ -60,7 +81,7 @@ def load(path):
         with torch.serialization.safe_globals(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler's errors are of many kinds
-        if re.search("Unsupported (global|class)|Trying to (call|instantiate)", str(error)):
+        if re.search("unsupported (global|class)|trying to (call|instantiate)", str(error), re.IGNORECASE):
             raise Refused(f"{path}: holds more than tensors and plain values, which is not loaded "
                           "because it could run any code; save its state_dict() alone where the "
                           "file came from") from None
@@ -99,9 +120,12 @@ def convert(args):
     content = load(args.input)
     state, way = find_state_dict(content, args.input, args.key)
     if state is None:
-        there = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        if not isinstance(content, dict):
+            raise Refused(f"{args.input}: expected named tensors, got an object of the class "
+                          f"{type(content).__name__}, whose code is not here; save its state_dict() "
+                          "where the file came from")
         raise Refused(f"{args.input}: expected named tensors under one of {', '.join(KEYS)}, got: "
-                      f"{there}; --key says where they are")
+                      f"{', '.join(map(str, content))}; --key says where they are")
     tensors, dropped, other = {}, {}, []
     for name, value in state.items():
         prefix = next((p for p in args.drop if name.startswith(p)), None)
@@ -119,7 +143,7 @@ def convert(args):
         raise Refused(f"{args.input}: expected tensors, got none")
     temporary = args.output + ".tmp"
     try:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        save_file(tensors, temporary, metadata={"format": "pt", **metadata_of(args.input)})
         os.replace(temporary, args.output)
     except (OSError, SafetensorError) as error:
         raise Refused(f"{args.output}: cannot be written: {error}") from None
@@ -150,7 +174,10 @@ def main():
             import torch  # noqa: F401
         except ImportError as error:
             raise Refused(f"{error.name}: not installed in {sys.executable}; "
-                          "pip install torch safetensors") from None
+                          "scripts/setup.sh --peers makes a Python that has it, and "
+                          "test/peers/find_python.sh prints where") from None
+        if not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
+            raise Refused(f"torch {torch.__version__}: expected 2.6 or newer")
         for line in convert(args):
             print(line)
     except Refused as refused:

@@ -379,12 +379,15 @@
   });
   Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
 
-  summary();
-  training();
-  labelCurves();
-  evaluations();
-  views();
-  settings();
+  // A file that holds something unforeseen costs its section, not the page.
+  for (const part of [summary, training, labelCurves, evaluations, views, settings]) {
+    try {
+      part();
+    } catch (error) {
+      console.error(error);
+      main.append(make("p", {class: "note"}, `A part of this page could not be made: ${error.message}`));
+    }
+  }
   for (const chart of charts) drawn.push(chart());
   root.dataset.ready = "yes";
 })();

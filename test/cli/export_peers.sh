@@ -47,10 +47,20 @@ class Trap:
     def __reduce__(self):
         return (pathlib.Path.touch, (folder / "sprung",))
 torch.save({"state_dict": {"conv1.weight": torch.zeros(1)}, "trap": Trap()}, folder / "trap.pth")
+torch.load(folder / "trap.pth", weights_only=False)
+assert (folder / "sprung").exists(), "the trap does not spring at all"
+(folder / "sprung").unlink()
 PYTHON
-"$python" "$here/scripts/convert_checkpoint.py" "$work/trap.pth" "$work/trap.safetensors" || true
-if [ -e "$work/sprung" ]; then
-  echo "FAIL a pickle was run"
+# Refused for what it is, or converted with an object of no effect in the trap's place.
+status=0
+"$python" "$here/scripts/convert_checkpoint.py" "$work/trap.pth" "$work/trap.safetensors" >"$work/trap.txt" 2>&1 || status=$?
+case $status in
+  0) [ -s "$work/trap.safetensors" ] || status=2 ;;
+  1) grep -q "holds more than tensors" "$work/trap.txt" || status=2 ;;
+esac
+if [ "$status" -gt 1 ] || [ -e "$work/sprung" ]; then
+  echo "FAIL a pickle that would run code:"
+  cat "$work/trap.txt"
   failed=1
 fi
 

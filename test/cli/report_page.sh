@@ -54,4 +54,29 @@ check "hostile: and no markup" test "$(grep -c '<img src="\?x' hostile.dom)" -eq
 "$CLR" report bare --output bare.html || fail "a run with nothing but its configuration"
 load bare.html bare
 expect 8 'cannot' last report run_0 --output /proc/none/page.html
+expect 2 '--output one.html: expected no --json' only report run_0 --json --output one.html
+
+# Fine-tuning with one draw of labels has a training's files, and is an evaluation all the same.
+"$CLR" finetune --from-scratch --config simclr_smoke --train plain --test plain --label-curve 3,100% --seeds 2 --out curve \
+  --set train.epochs=1 --device cpu --quiet || fail "supervised from scratch"
+"$CLR" finetune --checkpoint run_0 --train plain --test plain --set train.epochs=1 --device cpu --quiet || fail "fine-tuning"
+"$CLR" finetune --checkpoint run_0 --train plain --test plain --set train.epochs=1 --out tuned --device cpu --quiet || fail "elsewhere"
+check "fine-tuning: of the run" grep -q '"finetune_top1"' <("$CLR" report run_0 --json)
+check "fine-tuning: of its own" grep -q '"finetune_top1"' <("$CLR" report tuned --json)
+"$CLR" report run_0 curve tuned --output tuned.html || fail "a run and fine-tunings"
+load tuned.html tuned
+check "fine-tuning: its curve stands beside the other" test "$(grep -o '"few_labels"' tuned.html | wc -l)" -ge 2
+check "fine-tuning: is not repeated by clr pretrain" test "$(grep -c 'clr pretrain --config tuned' tuned.dom)" -eq 0
+"$CLR" linear-eval --checkpoint run_1 --train plain --test plain --protocol heads --set probe.heads.epochs=2 --out heads --quiet
+check "heads are a linear evaluation" grep -q '"linear_top1"' <("$CLR" report heads --json)
+
+# What cannot be read of one run hides no other.
+cp -r run_1 broken
+printf '{"kind":5}\n' >>broken/metrics.jsonl
+echo 'name,prediction' >broken/linear_eval/predictions.csv
+"$CLR" report run_0 broken --output broken.html || fail "a broken run"
+load broken.html broken
+check "broken: the other is there" grep -qF 'clr pretrain --config run_0/config.json' broken.dom
+"$CLR" report run_0 broken >broken.txt || fail "a broken run, as text"
+check "broken: no paired test, and why" grep -q 'no paired test: .*expected columns name, label, prediction' broken.txt
 finish

@@ -46,9 +46,9 @@ def main():
         model = LogisticRegression(C=1 / (2 * len(train) * result["l2"]), tol=1e-7, max_iter=20000)
         model.fit(scaled, train_labels)
         compare(f"logistic regression, l2 {result['l2']:g}", result["top1"], model.score(scaled_test, test_labels))
-    for cell in result["knn"]:
-        if cell["weighting"] != "majority":
-            continue
+    cells = [cell for cell in result["knn"] if cell["weighting"] == "majority"]
+    assert {cell["metric"] for cell in cells} == {"cosine", "euclidean"} and len(cells) >= 6, cells
+    for cell in cells:
         model = KNeighborsClassifier(cell["k"], metric=cell["metric"], algorithm="brute")
         model.fit(train, train_labels)
         compare(f"kNN, {cell['metric']}, k {cell['k']}, majority", cell["top1"], model.score(test, test_labels))

@@ -74,6 +74,8 @@ const std::vector<Known>& known_parts() {
 
 /// Tensors of a ResNet as torchvision names them.
 bool is_resnet_name(const std::string& name) {
+  // Real ones are short, and std::regex needs stack for each character.
+  if (name.size() > 200) return false;
   static const std::regex pattern(
       "(conv1\\.weight|bn1\\.(weight|bias|running_mean|running_var|num_batches_tracked)"
       "|layer[1-4]\\.[0-9]+\\.(conv[1-3]\\.weight"

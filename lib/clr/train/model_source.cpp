@@ -44,11 +44,13 @@ Json imagenet_normalization() {
 void refuse_pickle(const fs::path& path) {
   static const std::set<std::string> kEndings{".pth", ".pt", ".ckpt", ".tar", ".bin", ".pkl"};
   std::ifstream stream(path, std::ios::binary);
-  char start[2] = {};
+  char start[9] = {};
   stream.read(start, sizeof start);
-  const bool zip = start[0] == 'P' && start[1] == 'K';
+  // A .safetensors file begins with eight bytes of any value, a length, and then a brace.
+  const bool safetensors = stream.gcount() == sizeof start && start[8] == '{';
+  const bool zip = std::string_view(start, 4) == "PK\x03\x04";
   const bool pickle = start[0] == '\x80' && start[1] > 0 && start[1] < 6;
-  if (stream && (zip || pickle || kEndings.contains(path.extension().string()))) {
+  if (stream && !safetensors && (zip || pickle || kEndings.contains(path.extension().string()))) {
     throw Error(
         ErrorKind::checkpoint,
         fmt::format("{}: expected a .safetensors file, got a pickle of PyTorch's, which clr "
@@ -64,7 +66,9 @@ std::string describe(const NameMap& map, std::size_t counters, bool padded_stem)
       fmt::format("names of {}: {} tensors of the encoder{}", map.origin, map.names.size(),
                   map.prefix.empty() ? "" : " after " + map.prefix);
   if (counters > 0) text += fmt::format("; {} counters it lacks start at 0", counters);
-  if (padded_stem) text += "; its 3x3 stem pads by 2 (encoder.stem = cifar_padded)";
+  if (padded_stem) {
+    text += "; its 3x3 stem is taken to pad by 2, as solo-learn's do (encoder.stem = cifar_padded)";
+  }
   if (map.left_out.empty()) return text;
   text += "; left out: ";
   const char* separator = "";
@@ -103,9 +107,12 @@ void describe_by_tensors(ModelSource& source, bool padded_stem) {
   if (cifar && padded_stem) source.encoder["stem"] = "cifar_padded";
   source.augment = dump_value(cifar ? make_evaluation_augment(32, 32, Json())
                                     : make_evaluation_augment(256, 224, imagenet_normalization()));
-  source.note +=
-      fmt::format("; no configuration inside: a {} with the {} stem, width {}", encoder.type,
-                  source.encoder.value("stem", ""), encoder.options.value("width", 1.0));
+  source.note += fmt::format(
+      "; no configuration inside: taken for a plain {} with the {} stem, width {}, that sees {}; "
+      "another transform: augment in --config",
+      encoder.type, source.encoder.value("stem", ""), encoder.options.value("width", 1.0),
+      cifar ? "images of 32 x 32 as they are, not normalised"
+            : "256 x 256, its middle 224 x 224, normalised as ImageNet");
 }
 
 /// A file that clr exported: architecture and transform as its metadata has them.
@@ -174,19 +181,30 @@ Weights read_weights(const fs::path& path) {
   refuse_pickle(path);
   Weights weights;
   weights.content = read_safetensors(path);
-  if (weights.content.metadata.contains(kConfigKey)) return weights;
+  const auto& metadata = weights.content.metadata;
+  for (const char* key : {kConfigKey, kExportKey}) {
+    const auto found = metadata.find(key);
+    if (found == metadata.end()) continue;
+    const Json json = Json::parse(found->second, nullptr, /*allow_exceptions=*/false);
+    // What is wrong with it is said where it is read.
+    if (!json.is_object()) continue;
+    weights.padded_stem = json.value(Json::json_pointer("/encoder/stem"), Json()) == "cifar_padded";
+  }
+  if (metadata.contains(kConfigKey)) return weights;
   std::vector<std::string> names;
   for (const auto& [name, tensor] : weights.content.tensors) names.push_back(name);
   const NameMap map = map_names(names, path.string());
   SafeTensors own;
-  own.metadata = std::move(weights.content.metadata);
+  own.metadata = weights.content.metadata;
   for (const auto& [name, encoder_name] : map.names) {
     log_debug("{}: {} is the encoder's {}", path.string(), name, encoder_name);
     own.tensors.emplace_back("encoder." + encoder_name, weights.content.find(name));
   }
   weights.content = std::move(own);
   const torch::Tensor stem = weights.content.find("encoder.conv1.weight");
-  weights.padded_stem = map.padded_stem && stem.defined() && stem.dim() == 4 && stem.size(3) == 3;
+  const bool small = stem.defined() && stem.dim() == 4 && stem.size(3) == 3;
+  if (!weights.content.metadata.contains(kExportKey))
+    weights.padded_stem = map.padded_stem && small;
   const std::size_t counters = add_missing_counters(weights.content);
   weights.note = path.string() + ": " + describe(map, counters, weights.padded_stem);
   return weights;

@@ -19,7 +19,7 @@ namespace clr {
 namespace {
 
 std::optional<fs::path> predictions_of(const fs::path& folder) {
-  for (const char* evaluation : {"", "linear_eval", "finetune"}) {
+  for (const char* evaluation : {"linear_eval", "finetune", ""}) {
     const fs::path path = folder / evaluation / "predictions.csv";
     std::error_code ignored;
     if (fs::exists(path, ignored)) return path;
@@ -48,7 +48,11 @@ std::map<std::string, Answer> read_answers(const fs::path& path) {
       throw Error(ErrorKind::data, fmt::format("{}:{}: expected {} fields, got {}", path.string(),
                                                reader.line(), heading->size(), record->size()));
     }
-    answers.insert_or_assign((*record)[0], Answer{(*record)[1], (*record)[1] == (*record)[2]});
+    const Answer answer{(*record)[1], (*record)[1] == (*record)[2]};
+    if (!answers.emplace((*record)[0], answer).second) {
+      throw Error(ErrorKind::data, fmt::format("{}:{}: expected each image once, got {} again",
+                                               path.string(), reader.line(), (*record)[0]));
+    }
   }
   return answers;
 }

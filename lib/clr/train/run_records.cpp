@@ -28,9 +28,17 @@ Json read_json(const fs::path& path) {
   return parse_json(read_file(path, ErrorKind::data), path.string());
 }
 
+/// Fine-tuning has a training's files, but judges an encoder.
+bool is_finetuning(const fs::path& folder) {
+  if (!there(folder / "config.json")) return false;
+  const Json config = Json::parse(read_file(folder / "config.json", ErrorKind::data), nullptr,
+                                  /*allow_exceptions=*/false);
+  return config.is_object() && config.contains("finetune");
+}
+
 /// A sweep says in failed.txt why it has no more of a run.
 bool is_training(const fs::path& folder) {
-  return holds_training(folder) || there(folder / "failed.txt");
+  return (holds_training(folder) && !is_finetuning(folder)) || there(folder / "failed.txt");
 }
 
 bool is_evaluation(const fs::path& folder) {
@@ -189,7 +197,7 @@ void read_evaluation(RunRecord& run) {
   }
   run.seed = result.value("seed", std::int64_t{0});
   const std::string protocol = result.value("protocol", "lbfgs");
-  const bool linear = protocol == "lbfgs" || protocol == "sgd";
+  const bool linear = protocol == "lbfgs" || protocol == "sgd" || protocol == "heads";
   const std::string layer = result.value("layer", "feature");
   add_evaluation(run, file,
                  (linear ? "linear" : protocol) + (layer == "feature" ? "" : "_" + layer), result);

@@ -37,6 +37,12 @@ void copy_into(torch::Tensor target, const torch::Tensor& source, const std::str
         fmt::format("{}: expected {} of shape {}, got {}; the file is of another architecture",
                     where, name, shape_text(target.sizes()), shape_text(source.sizes())));
   }
+  if (target.is_floating_point() != source.is_floating_point()) {
+    throw Error(
+        ErrorKind::checkpoint,
+        fmt::format("{}: expected {} of {}, got {}; a quantised file is not read", where, name,
+                    torch::toString(target.scalar_type()), torch::toString(source.scalar_type())));
+  }
   torch::NoGradGuard no_grad;
   target.copy_(source);
 }
