@@ -74,8 +74,8 @@ CATCH_TEST_CASE("a band is Student's prediction interval, pooled over neighbours
       {add("a", 1, 4.0, 3.0, -1.0), add("b", 2, 5.0, 3.2, -2.0), add("c", 3, 6.0, 3.4, -3.0)},
       "three");
   CATCH_REQUIRE(band.metrics.size() == 3);
-  // Three metrics: scipy.stats.t.ppf(1 - 0.01 / 6, 2) = 17.277.
-  const double factor = 17.2771767 * std::sqrt(1.0 + 1.0 / 3);
+  // Three metrics: scipy.stats.t.ppf(1 - 0.05 / 6, 2) = 7.649.
+  const double factor = 7.64880394 * std::sqrt(1.0 + 1.0 / 3);
   const auto variance = [](double a, double b, double c) {
     const double mean = (a + b + c) / 3;
     return ((a - mean) * (a - mean) + (b - mean) * (b - mean) + (c - mean) * (c - mean)) / 2;

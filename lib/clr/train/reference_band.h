@@ -36,7 +36,7 @@ using BandMetrics = std::map<std::string, std::vector<BandEpoch>>;
 ///
 /// Source:  Hahn and Meeker, Statistical Intervals (1991), 4.2.
 struct ReferenceBand {
-  static constexpr double kWithin = 0.99;
+  static constexpr double kWithin = 0.95;
   static constexpr std::size_t kLeastRuns = 3;
 
   std::string name;  ///< its file's, without .band: its preset's
