@@ -37,7 +37,7 @@ struct AuditOptions {
   FeatureOptions features;
   std::string first;
   std::string second;
-  std::int64_t neighbors = 10;
+  std::int64_t neighbors = 20;
   double threshold = 0.87;
   std::string sheet;
   std::string list;
