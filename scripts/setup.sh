@@ -249,31 +249,31 @@ if [ "$need_libtorch$need_cuda$need_nvcc" != nonono ] && ! have_python_module pi
 fi
 if [ "$need_peers" = yes ] && ! have_python_module ensurepip; then missing+=(python3-venv); fi
 
-if [ ${#missing[@]} -gt 0 ]; then
+# apt_install PACKAGE...: fails with its reason in `refused`.
+apt_install() {
+  local as_root=()
   did_something=yes
-  as_root=()
   if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo >/dev/null || { ! [ -t 0 ] && ! sudo -n true 2>/dev/null; }; then
-      fail "cannot install ${missing[*]}: neither root nor sudo; ask for: apt-get install ${missing[*]}"
+      refused="neither root nor sudo; ask for: apt-get install $*"
+      return 1
     fi
     as_root=(sudo)
   fi
-  say "installing ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
+  say "installing $*"
   # A failed update is not the end: the lists at hand may do. The install then says what is missing.
   "${as_root[@]}" apt-get -q update -o Acquire::Retries=1 >>"$log" 2>&1 || true
-  if ! "${as_root[@]}" apt-get -qq install -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1; then
-    fail "cannot install ${missing[*]}: $(reason)"
+  if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >>"$log" 2>&1; then
+    refused=$(reason)
+    return 1
   fi
-fi
+}
 
+if [ ${#missing[@]} -gt 0 ]; then
+  apt_install "${missing[@]}" || fail "cannot install ${missing[*]}: $refused"
+fi
 if ! dpkg-query -W -f='${db:Status-Status}' "$browser" 2>/dev/null | grep -qx installed; then
-  as_root=()
-  if [ "$(id -u)" -ne 0 ]; then as_root=(sudo -n); fi
-  say "installing $browser"
-  if ! DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get -qq install -y --no-install-recommends "$browser" >>"$log" 2>&1; then
-    say "$browser cannot be installed here; the one test that needs a browser will be skipped"
-  fi
+  apt_install "$browser" || say "cannot install $browser: $refused; the test that needs a browser will be skipped"
 fi
 
 # --- LibTorch --------------------------------------------------------------------------------
