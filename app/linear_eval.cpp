@@ -12,13 +12,10 @@
 
 #include "classifier_training.h"
 #include "clr/core/log.h"
-#include "clr/eval/clustering.h"
 #include "clr/eval/knn.h"
 #include "clr/eval/linear_probe.h"
 #include "clr/eval/probe_data.h"
-#include "clr/eval/retrieval.h"
 #include "clr/eval/statistics.h"
-#include "clr/eval/unit_features.h"
 #include "clr/io/drawing.h"
 #include "clr/io/file.h"
 #include "clr/train/run_folder.h"
@@ -28,6 +25,7 @@
 #include "evaluation_data.h"
 #include "evaluation_result.h"
 #include "feature_extraction.h"
+#include "feature_geometry.h"
 #include "head_file.h"
 #include "knn_table.h"
 #include "neighbor_sheet.h"
@@ -37,10 +35,6 @@ namespace fs = std::filesystem;
 
 namespace clr {
 namespace {
-
-constexpr std::int64_t kRetrievalQueries = 2000;
-constexpr std::int64_t kClusteredRows = 10000;
-constexpr std::int64_t kClusterStarts = 3;
 
 struct LinearEvalOptions {
   FeatureOptions features;
@@ -261,7 +255,7 @@ class LinearEvaluation {
                             [&](const fs::path& folder, std::uint64_t seed) {
                               return one_draw(set, folder, seed, options_.data.labels);
                             }));
-    result.update(judge_geometry(set));
+    result.update(judge_geometry(set.train, set.test, set.classes(), first_seed()));
     if (!options_.data.curve.empty()) {
       const bool whole = options_.seeds == 0 && options_.data.labels.str() == "all";
       result["few_labels"] = run_label_curve(
@@ -276,47 +270,6 @@ class LinearEvaluation {
     if (drawing_available()) write_neighbor_sheet(out / "neighbors.png", test, train, config);
     if (!options_.neighbors.empty()) write_neighbor_sheet(options_.neighbors, test, train, config);
     write_embedding_map(out, test, config);
-    return result;
-  }
-
-  /// How classes lie, whatever the labels used: centroids, retrieval and clusters.
-  Json judge_geometry(const JudgedSet& set) const {
-    const torch::Tensor& train = set.train.features.values;
-    const torch::Tensor& test = set.test.features.values;
-    const double centroids =
-        centroid_accuracy(train, set.train.labels, test, set.test.labels, set.classes());
-    const Retrieval retrieval = judge_retrieval(train, set.train.labels, test, set.test.labels,
-                                                {1, 5, 10}, kRetrievalQueries);
-    Json recall = Json::object();
-    std::vector<std::vector<std::string>> rows = {{"measure, by all training labels", "value"},
-                                                  {"nearest class centroid", percent(centroids)}};
-    for (const auto& [k, share] : retrieval.recall) {
-      recall[std::to_string(k)] = share;
-      rows.push_back({fmt::format("recall@{}", k), percent(share)});
-    }
-    rows.push_back(
-        {"mean average precision", fmt::format("{:.3f}", retrieval.mean_average_precision)});
-    Json result = {{"centroids", {{"top1", centroids}}},
-                   {"retrieval",
-                    {{"queries", retrieval.queries},
-                     {"recall", std::move(recall)},
-                     {"map", retrieval.mean_average_precision}}}};
-    if (const std::int64_t n = std::min(test.size(0), kClusteredRows); n >= set.classes()) {
-      // Evenly chosen: folders come class by class.
-      const torch::Tensor rows_used = at::arange(n).mul(test.size(0)).div(n, "floor");
-      const Clusters clusters =
-          k_means(unit_features(test.index_select(0, rows_used), torch::kFloat32), set.classes(),
-                  kClusterStarts, first_seed());
-      const Agreement agreement =
-          clustering_agreement(clusters.assignments, set.test.labels.index_select(0, rows_used));
-      result["clustering"] = {{"images", n},
-                              {"clusters", set.classes()},
-                              {"nmi", agreement.nmi},
-                              {"ari", agreement.ari}};
-      rows.push_back({"k-means clusters, NMI", fmt::format("{:.3f}", agreement.nmi)});
-      rows.push_back({"k-means clusters, ARI", fmt::format("{:.3f}", agreement.ari)});
-    }
-    print_table(rows);
     return result;
   }
 
