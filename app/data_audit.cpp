@@ -162,14 +162,12 @@ std::set<std::int64_t> superfluous(const AuditedSet& set, const std::vector<Pair
     // The smallest row of a group is its root.
     group[static_cast<std::size_t>(std::max(a, b))] = std::min(a, b);
   }
-  std::set<std::int64_t> rows;
-  for (std::size_t i = 0; i < group.size(); ++i) {
-    if (const auto row = static_cast<std::int64_t>(i); root(row) != row) rows.insert(row);
-  }
   std::set<std::int64_t> shared;
   for (const Pair& pair : across) shared.insert(root(pair.a));
+  std::set<std::int64_t> rows;
   for (std::size_t i = 0; i < group.size(); ++i) {
-    if (const auto row = static_cast<std::int64_t>(i); shared.contains(root(row))) rows.insert(row);
+    const auto row = static_cast<std::int64_t>(i);
+    if (root(row) != row || shared.contains(root(row))) rows.insert(row);
   }
   return rows;
 }

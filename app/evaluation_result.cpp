@@ -11,6 +11,7 @@
 #include "clr/eval/statistics.h"
 #include "clr/io/csv.h"
 #include "clr/io/file.h"
+#include "clr/io/tensorboard.h"
 #include "clr/train/run_folder.h"
 #include "command.h"
 
@@ -228,7 +229,7 @@ void clear_evaluation(const fs::path& folder) {
     const std::string name = entry.path().filename().string();
     const bool draw = name.starts_with("seed_") || name.starts_with("labels_");
     const bool ours = draw && fs::exists(entry.path() / "result.json", ignored);
-    if (ours || name.starts_with("events.out.tfevents.")) old.push_back(entry.path());
+    if (ours || is_event_file(entry.path())) old.push_back(entry.path());
   }
   for (const fs::path& path : old) fs::remove_all(path, ignored);
 }
@@ -275,9 +276,9 @@ Json run_label_curve(const fs::path& out, const std::vector<LabelChoice>& points
       found = whole;
       found["draws"] = Json::array({without_details(whole)});
     } else {
-      found = run_draws(
-          folder, draws, first_seed,
-          [&](const fs::path& place, std::uint64_t seed) { return draw(place, seed, point); });
+      found = run_draws(folder, draws, first_seed, [&](const fs::path& place, std::uint64_t seed) {
+        return draw(place, seed, point);
+      });
     }
     write_result(folder, found);
     const auto bounds = found["ci95"].get<std::array<double, 2>>();

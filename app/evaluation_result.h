@@ -62,12 +62,12 @@ using Draw = std::function<Json(const std::filesystem::path& folder, std::uint64
 Json run_draws(const std::filesystem::path& out, std::int64_t seeds, std::uint64_t first_seed,
                const Draw& draw);
 
+/// Removes what an earlier evaluation left in a folder, which this one may not write again.
+void clear_evaluation(const std::filesystem::path& folder);
+
 /// One draw of as many labels as `choice` says.
 using LabelDraw = std::function<Json(const std::filesystem::path& folder, std::uint64_t seed,
                                      const LabelChoice& choice)>;
-
-/// Removes what an earlier evaluation left in a folder, which this one may not write again.
-void clear_evaluation(const std::filesystem::path& folder);
 
 /// Accuracy by number of labels: each point by `seeds` draws (0: 3; all labels: one) in a folder of
 /// its own. `whole`: what was found with all labels and the first seed already, or null.

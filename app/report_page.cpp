@@ -47,7 +47,7 @@ Json picture(const fs::path& path) {
   if (!there(path)) return nullptr;
   std::string content = read_file(path, ErrorKind::data);
   std::string type = path.extension() == ".jpg" ? "jpeg" : "png";
-  // Sheets of photographs are several times as large as PNG.
+  // A sheet of photographs is three times as large as PNG.
   constexpr std::size_t kLarge = 100'000;
   constexpr int kQuality = 90;
   if (type == "png" && content.size() > kLarge && drawing_available()) {
@@ -166,12 +166,26 @@ std::string repeat_line(const RunRecord& run, const Json& result) {
                      data.empty() ? "PATH" : data, run.seed, init.empty() ? "" : " --init " + init);
 }
 
+/// What the page needs to know of every run.
+Json run_head(const RunRecord& run) {
+  return {{"name", run.folder.string()},
+          {"seed", run.seed},
+          {"training", run.training},
+          {"problem", run.problem}};
+}
+
+/// One broken file must not hide the other runs.
+Json unreadable(const RunRecord& run, const std::string& what) {
+  Json json = run_head(run);
+  json["problem"] = run.problem.empty() ? what : run.problem + "; " + what;
+  json["config"] = nullptr;
+  json["evaluations"] = Json::array();
+  return json;
+}
+
 Json run_json(const RunRecord& run, bool pictured) {
-  Json json = {{"name", run.folder.string()},
-               {"seed", run.seed},
-               {"training", run.training},
-               {"problem", run.problem},
-               {"config", json_file(run.folder / "config.json")}};
+  Json json = run_head(run);
+  json["config"] = json_file(run.folder / "config.json");
   Json evaluations = Json::array();
   if (run.training) {
     json["result"] = json_file(run.folder / "result.json");
@@ -208,21 +222,12 @@ std::string report_page(const RunReport& report, const Json& summary,
   Json runs = Json::array();
   for (std::size_t i = 0; i < report.runs.size(); ++i) {
     const RunRecord& run = report.runs[i];
-    const auto unreadable = [&run](const std::string& what) {
-      // One broken file must not hide the other runs.
-      return Json{{"name", run.folder.string()},
-                  {"seed", run.seed},
-                  {"training", run.training},
-                  {"problem", run.problem.empty() ? what : run.problem + "; " + what},
-                  {"config", nullptr},
-                  {"evaluations", Json::array()}};
-    };
     try {
       runs.push_back(run_json(run, i < kMostPictured));
     } catch (const Error& error) {
-      runs.push_back(unreadable(error.what()));
+      runs.push_back(unreadable(run, error.what()));
     } catch (const Json::exception& error) {
-      runs.push_back(unreadable(fmt::format("other files than a run's ({})", error.what())));
+      runs.push_back(unreadable(run, fmt::format("other files than a run's ({})", error.what())));
     }
   }
   Json data = {{"version", CLR_VERSION},

@@ -77,12 +77,16 @@ const std::string kPrefix = "events.out.tfevents.";
 bool has_events(const std::filesystem::path& folder) {
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
-    if (entry.path().filename().string().starts_with(kPrefix)) return true;
+    if (is_event_file(entry.path())) return true;
   }
   return false;
 }
 
 }  // namespace
+
+bool is_event_file(const std::filesystem::path& path) {
+  return path.filename().string().starts_with(kPrefix);
+}
 
 TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& folder, std::int64_t first_step) {
   const double now = seconds_since_1970();

@@ -9,6 +9,9 @@
 
 namespace clr {
 
+/// Whether a file is one of TensorBoard's, by its name.
+bool is_event_file(const std::filesystem::path& path);
+
 /// Writes TensorBoard event files: scalars and pictures.
 ///
 /// A view of metrics.jsonl, which is the record. A resumed run opens a new file, which begins by
