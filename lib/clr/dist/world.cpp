@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clr/dist/world.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros.h>
+#include <c10/util/Logging.h>
+#include <fmt/format.h>
+#include <torch/csrc/distributed/c10d/Backend.hpp>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <set>
+#include <utility>
+
+#include "clr/core/error.h"
+#include "clr/dist/gloo_group.h"
+
+namespace clr {
+namespace {
+
+/// As many rows as the longest part has, so that all send equally many.
+torch::Tensor padded(const torch::Tensor& x, std::int64_t rows) {
+  if (x.size(0) == rows) return x.contiguous();
+  std::vector<std::int64_t> sizes = x.sizes().vec();
+  sizes[0] = rows;
+  torch::Tensor result = at::zeros(sizes, x.options());
+  result.narrow(0, 0, x.size(0)).copy_(x);
+  return result;
+}
+
+std::int64_t largest(const std::vector<std::int64_t>& counts) {
+  return *std::max_element(counts.begin(), counts.end());
+}
+
+bool equal(const std::vector<std::int64_t>& counts) {
+  return std::all_of(counts.begin(), counts.end(),
+                     [&](std::int64_t count) { return count == counts.front(); });
+}
+
+}  // namespace
+
+std::shared_ptr<World> World::alone() { return std::shared_ptr<World>(new World); }
+
+std::shared_ptr<World> World::join(const Launch& launch, const std::string& program,
+                                   const WorldOptions& options) {
+  std::shared_ptr<World> world = alone();
+  if (launch.size == 1) return world;
+  // What LibTorch has to say of lost connections, with its own stack: here it becomes one line.
+  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = c10::GLOG_FATAL;
+  const Meeting meeting = meet(launch, program, options.join_timeout);
+  world->rank_ = launch.rank;
+  world->size_ = launch.size;
+  std::set<std::string> machines;
+  const auto own = static_cast<std::size_t>(launch.rank);
+  world->local_size_ = 0;
+  for (std::size_t rank = 0; rank < meeting.peers.size(); ++rank) {
+    machines.insert(meeting.peers[rank].machine);
+    if (meeting.peers[rank].machine != meeting.peers[own].machine) continue;
+    if (rank < own) ++world->local_rank_;
+    ++world->local_size_;
+  }
+  world->hosts_ = static_cast<int>(machines.size());
+  world->watch_ = std::make_unique<PeerWatch>(meeting, launch.rank, options.limits);
+  world->guarded([&] {
+    // The watch is to end what hangs; the group's own time is for when even that fails.
+    world->group_ = make_gloo_group(c10::make_intrusive<c10d::PrefixStore>("gloo", meeting.store),
+                                    launch.rank, launch.size, meeting.peers[own].address,
+                                    options.join_timeout + 2 * options.limits.stall);
+  });
+  return world;
+}
+
+World::~World() = default;
+
+void World::throw_ending(const Ending& ending) const {
+  const bool own = ending.rank == rank_;
+  throw Error(static_cast<ErrorKind>(ending.code),
+              own ? ending.text : fmt::format("ended, as another process did: {}", ending.text));
+}
+
+void World::guarded(const std::function<void()>& step) {
+  if (const auto ending = watch_->ending()) throw_ending(*ending);
+  watch_->progress();
+  watch_->set_waiting(true);
+  try {
+    step();
+    watch_->set_waiting(false);
+  } catch (const std::exception& error) {
+    const std::string text = error.what();
+    const Ending ending = watch_->find_lost(text.substr(0, text.find('\n')));
+    watch_->set_waiting(false);
+    throw_ending(ending);
+  }
+}
+
+torch::Tensor World::gather(const torch::Tensor& x) {
+  if (is_alone()) return x;
+  const torch::NoGradGuard no_grad;
+  torch::Tensor input = x.detach().contiguous();
+  std::vector<std::int64_t> sizes = input.sizes().vec();
+  sizes.at(0) *= size_;
+  torch::Tensor output = at::empty(sizes, input.options());
+  if (output.numel() == 0) return output;
+  guarded([&] { group_->_allgather_base(output, input)->wait(); });
+  return output;
+}
+
+torch::Tensor World::gather(const torch::Tensor& x, const std::vector<std::int64_t>& counts) {
+  if (is_alone()) return x;
+  if (equal(counts)) return gather(x);
+  const torch::NoGradGuard no_grad;
+  const std::int64_t rows = largest(counts);
+  const torch::Tensor all = gather(padded(x.detach(), rows));
+  std::vector<torch::Tensor> parts;
+  for (std::size_t rank = 0; rank < counts.size(); ++rank) {
+    parts.push_back(all.narrow(0, static_cast<std::int64_t>(rank) * rows, counts[rank]));
+  }
+  return at::cat(parts);
+}
+
+torch::Tensor World::sum_scatter(const torch::Tensor& x, const std::vector<std::int64_t>& counts) {
+  if (is_alone()) return x;
+  const torch::NoGradGuard no_grad;
+  torch::Tensor input = x.detach();
+  const std::int64_t rows = largest(counts);
+  if (!equal(counts)) {
+    std::vector<torch::Tensor> parts = input.split_with_sizes(counts);
+    for (torch::Tensor& part : parts) part = padded(part, rows);
+    input = at::cat(parts);
+  }
+  input = input.contiguous();
+  std::vector<std::int64_t> sizes = input.sizes().vec();
+  sizes.at(0) = rows;
+  torch::Tensor output = at::empty(sizes, input.options());
+  if (output.numel() != 0) guarded([&] { group_->_reduce_scatter_base(output, input)->wait(); });
+  return output.narrow(0, 0, counts.at(static_cast<std::size_t>(rank_)));
+}
+
+void World::sum(const torch::Tensor& x) { sum_later(x).wait(); }
+
+World::Pending World::sum_later(const torch::Tensor& x) {
+  Pending pending;
+  if (is_alone() || x.numel() == 0) return pending;
+  TORCH_CHECK(x.is_contiguous(), "sum: expected a contiguous tensor");
+  std::vector<torch::Tensor> tensors = {x.detach()};
+  c10::intrusive_ptr<c10d::Work> work;
+  guarded([&] { work = group_->allreduce(tensors); });
+  pending.finish_ = [this, work] { guarded([&] { work->wait(); }); };
+  return pending;
+}
+
+void World::Pending::wait() {
+  if (const auto finish = std::exchange(finish_, nullptr)) finish();
+}
+
+std::vector<std::string> World::gather_text(const std::string& text) {
+  if (is_alone()) return {text};
+  const torch::Tensor own =
+      at::zeros({1}, torch::dtype(torch::kInt64)).fill_(static_cast<std::int64_t>(text.size()));
+  const torch::Tensor sizes = gather(own);
+  std::vector<std::int64_t> counts;
+  for (int rank = 0; rank < size_; ++rank) counts.push_back(sizes[rank].item<std::int64_t>());
+  torch::Tensor bytes = at::empty({own.item<std::int64_t>()}, torch::dtype(torch::kUInt8));
+  std::memcpy(bytes.data_ptr(), text.data(), text.size());
+  const torch::Tensor all = gather(bytes, counts);
+  std::vector<std::string> texts;
+  const auto* data = static_cast<const char*>(all.const_data_ptr());
+  for (const std::int64_t count : counts) {
+    texts.emplace_back(data, static_cast<std::size_t>(count));
+    data += count;
+  }
+  return texts;
+}
+
+std::string World::broadcast(const std::string& bytes) {
+  if (is_alone()) return bytes;
+  const auto send = [&](const torch::Tensor& tensor) {
+    std::vector<torch::Tensor> tensors = {tensor};
+    guarded([&] { group_->broadcast(tensors)->wait(); });
+    return tensors.front();
+  };
+  const auto size = send(at::zeros({1}, torch::dtype(torch::kInt64))
+                             .fill_(static_cast<std::int64_t>(bytes.size())))
+                        .item<std::int64_t>();
+  std::string result = leads() ? bytes : std::string(static_cast<std::size_t>(size), '\0');
+  if (size > 0) send(at::from_blob(result.data(), {size}, torch::dtype(torch::kUInt8)));
+  return result;
+}
+
+void World::barrier() {
+  if (!is_alone()) gather(at::zeros({1}, torch::dtype(torch::kUInt8)));
+}
+
+void World::progress() {
+  if (is_alone()) return;
+  watch_->progress();
+  if (const auto ending = watch_->ending()) throw_ending(*ending);
+}
+
+void World::end(int code, const std::string& message) {
+  if (!is_alone()) watch_->end({rank_, code, fmt::format("rank {}: {}", rank_, message)});
+}
+
+void World::leave() {
+  if (!is_alone()) watch_->leave();
+}
+
+}  // namespace clr

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/worlds.h"
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <exception>
+#include <thread>
+
+std::uint16_t free_port() {
+  const int handle = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  bind(handle, reinterpret_cast<sockaddr*>(&address), length);
+  getsockname(handle, reinterpret_cast<sockaddr*>(&address), &length);
+  close(handle);
+  return ntohs(address.sin_port);
+}
+
+std::vector<std::string> in_worlds(int size,
+                                   const std::function<void(std::shared_ptr<clr::World>)>& part,
+                                   const clr::WorldOptions& options) {
+  clr::Launch launch;
+  launch.launcher = "environment";
+  launch.size = size;
+  launch.address = "127.0.0.1";
+  launch.port = free_port();
+  std::vector<std::string> thrown(static_cast<std::size_t>(size));
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < size; ++rank) {
+    threads.emplace_back([&, rank, own = launch]() mutable {
+      own.rank = rank;
+      try {
+        const auto world = clr::World::join(own, "test", options);
+        part(world);
+        world->leave();
+      } catch (const std::exception& error) {
+        thrown[static_cast<std::size_t>(rank)] = error.what();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return thrown;
+}
