@@ -20,9 +20,9 @@ void ComputeOptions::add_to(CLI::App& command) {
       ->check(CLI::Range(1, 1024));
 }
 
-int ComputeOptions::loader_threads(bool with_gpu) const {
+int ComputeOptions::loader_threads(bool with_gpu, int processes) const {
   if (threads > 0) return threads;
-  const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  const int cores = static_cast<int>(std::thread::hardware_concurrency()) / processes;
   return std::max(1, with_gpu ? cores - 1 : cores / 4);
 }
 

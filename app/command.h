@@ -36,8 +36,9 @@ struct ComputeOptions {
 
   void add_to(CLI::App& command);
 
-  /// Loader threads for a device: with a GPU all cores but one, without one a quarter of them.
-  int loader_threads(bool with_gpu) const;
+  /// Loader threads for a device: with a GPU all cores but one, without one a quarter of them; of
+  /// each of the machine's processes, which share the cores.
+  int loader_threads(bool with_gpu, int processes = 1) const;
 };
 
 /// --quiet, -v, --log-level: of every command.

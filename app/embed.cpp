@@ -13,6 +13,7 @@
 #include "clr/train/run_folder.h"
 #include "feature_extraction.h"
 #include "neighbor_sheet.h"
+#include "processes.h"
 #include "sheet_pictures.h"
 
 namespace fs = std::filesystem;
@@ -27,6 +28,7 @@ struct EmbedOptions {
   std::string neighbors;
   std::string dtype = "float32";
   bool json = false;
+  ProcessOptions processes;
 };
 
 std::string label_name(const Dataset& dataset, std::int64_t index) {
@@ -87,7 +89,9 @@ void write_tensors(const fs::path& path, const Dataset& dataset, const Features&
   write_safetensors(path, content);
 }
 
-void run(const EmbedOptions& options) {
+void run(EmbedOptions options) {
+  const std::shared_ptr<World> world = join_processes(options.processes);
+  options.features.world = world;
   const auto start = std::chrono::steady_clock::now();
   const fs::path output = options.output;
   const std::string kind = output.extension().string();
@@ -100,10 +104,10 @@ void run(const EmbedOptions& options) {
         ErrorKind::usage,
         "--dtype float16: expected --output FILE.npy or FILE.safetensors, got " + options.output);
   }
-  prepare_output_file(output);
   const fs::path index = fs::path(output).replace_extension(".index.csv");
-  if (kind == ".npy") prepare_output_file(index);
-  if (!options.neighbors.empty()) prepare_sheet("--neighbors", options.neighbors);
+  if (world->leads()) prepare_output_file(output);
+  if (world->leads() && kind == ".npy") prepare_output_file(index);
+  if (world->leads() && !options.neighbors.empty()) prepare_sheet("--neighbors", options.neighbors);
   const ModelSource source = open_source(options.features);
   const FeatureExtractor extractor(
       source, read_eval_config(evaluation_document(options.features, source)), options.features);
@@ -111,6 +115,7 @@ void run(const EmbedOptions& options) {
       open_dataset(options.data, extractor.config().data);
   if (!source.note.empty()) log_info("{}", source.note);
   const Features features = extractor.extract(dataset, "embedding");
+  if (!world->leads()) return;
   if (kind == ".npy") {
     write_npy(output, stored_values(features, options));
     write_index(index, *dataset, features);
@@ -156,6 +161,7 @@ void add_embed_command(CLI::App& program, Action& action) {
   command->add_option("--neighbors", options->neighbors,
                       "FILE.png: some of the images, each beside the images most like it");
   command->add_flag("--json", options->json, "print the result as JSON on standard output");
+  options->processes.add_to(*command);
   add_log_options(*command);
   command->callback([options, &action] { action = [options] { run(*options); }; });
 }

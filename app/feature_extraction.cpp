@@ -19,12 +19,11 @@ namespace {
 /// Raised whenever other code gives other features of the same weights and images.
 constexpr int kFeatureVersion = 1;
 
-InferenceConfig resolve(InferenceConfig config, const c10::Device& device) {
+InferenceConfig resolve(InferenceConfig config, const c10::Device& device, int processes) {
   if (config.precision == Precision::automatic) {
     config.precision = fast_bfloat16(device) ? Precision::bfloat16 : Precision::float32;
   }
-  if (config.compute_threads == 0)
-    config.compute_threads = std::max(1U, std::thread::hardware_concurrency());
+  if (config.compute_threads == 0) config.compute_threads = default_compute_threads(processes);
   if (config.memory_format == MemoryFormat::automatic)
     config.memory_format = MemoryFormat::channels_last;
   return config;
@@ -92,28 +91,32 @@ void require_layer(const FeatureModel& model, FeatureLayer layer, const std::str
 
 FeatureExtractor::FeatureExtractor(const ModelSource& source, const EvalConfig& config,
                                    const FeatureOptions& options)
-    : layer_(options.layer),
+    : world_(options.world),
+      layer_(options.layer),
       device_(resolve_device(options.compute.device)),
       config_(config),
       run_(source.run) {
-  loader_threads_ = options.compute.loader_threads(device_.is_cuda());
+  loader_threads_ = options.compute.loader_threads(device_.is_cuda(), world_->local_size());
+  config_.train = resolve(config_.train, device_, world_->local_size());
   apply_compute_settings(config_.train.compute_threads, /*deterministic=*/false);
-  config_.train = resolve(config_.train, device_);
   model_ = build_model(source, config_.encoder, static_cast<std::uint64_t>(options.seed));
   require_layer(model_, layer_, source.name);
   const bool channels_last = config_.train.memory_format == MemoryFormat::channels_last;
-  place_module(*model_.encoder, device_, channels_last);
-  if (model_.projector) place_module(*model_.projector, device_, channels_last);
+  const Precision precision = config_.train.precision;
+  place_module(*model_.encoder, device_, channels_last, precision);
+  if (model_.projector) place_module(*model_.projector, device_, channels_last, precision);
 }
 
 FeatureExtractor::FeatureExtractor(FeatureModel model, FeatureLayer layer, const EvalConfig& config,
-                                   const c10::Device& device, int loader_threads)
-    : layer_(layer),
+                                   const c10::Device& device, int loader_threads,
+                                   std::shared_ptr<World> world)
+    : world_(std::move(world)),
+      layer_(layer),
       device_(device),
       loader_threads_(loader_threads),
       config_(config),
       model_(std::move(model)) {
-  config_.train = resolve(config_.train, device_);
+  config_.train = resolve(config_.train, device_, world_->local_size());
   model_.encoder->eval();
   if (model_.projector) model_.projector->eval();
 }
@@ -121,16 +124,25 @@ FeatureExtractor::FeatureExtractor(FeatureModel model, FeatureLayer layer, const
 Features FeatureExtractor::extract(std::shared_ptr<const Dataset> dataset,
                                    const std::string& title) const {
   if (!run_ || !config_.train.keep_features) return compute(std::move(dataset), title);
-  const FeatureCache cache(*run_ / "features", cache_key(*dataset));
-  if (auto kept = cache.find()) {
+  // Of several processes rank 0 alone looks for them, keeps them, and goes on with them.
+  std::optional<FeatureCache> cache;
+  std::optional<Features> kept;
+  if (world_->leads()) {
+    const World::OwnWork looking(*world_);
+    cache.emplace(*run_ / "features", cache_key(*dataset));
+    kept = cache->find();
+  }
+  if (world_->broadcast(kept ? "y" : "n") == "y") {
+    if (!kept) return {};
     log_info("{}: {} images, kept from an earlier evaluation", title,
              format_count(kept->values.size(0)));
     report_bad(*kept, *dataset);
     return std::move(*kept);
   }
   Features features = compute(std::move(dataset), title);
+  if (!cache) return features;
   try {
-    cache.keep(features);
+    cache->keep(features);
   } catch (const Error& error) {
     log_warning("{}; the features are not kept", error.what());
   }
@@ -184,7 +196,8 @@ Features FeatureExtractor::compute(std::shared_ptr<const Dataset> dataset,
       [this](const torch::Tensor& pixels) {
         const BFloat16Autocast autocast(device_.type(),
                                         config_.train.precision == Precision::bfloat16);
-        const torch::Tensor h = model_.encoder->forward({pixels});
+        const torch::Tensor h =
+            model_.encoder->forward({as_input(pixels, config_.train.precision)});
         switch (layer_) {
           case FeatureLayer::projector_1:
             return model_.projector->forward_to(h, 1);
@@ -195,7 +208,7 @@ Features FeatureExtractor::compute(std::shared_ptr<const Dataset> dataset,
         }
         return h;
       },
-      [&progress](std::int64_t done) { progress.update(done); });
+      [&progress](std::int64_t done) { progress.update(done); }, world_);
   progress.finish();
   report_bad(features, *dataset);
   if (features.values.size(0) == 0) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "clr/data/dataset.h"
+#include "clr/dist/world.h"
 #include "clr/eval/features.h"
 #include "clr/train/eval_config.h"
 #include "clr/train/model_source.h"
@@ -30,6 +31,7 @@ struct FeatureOptions {
   FeatureLayer layer = FeatureLayer::feature;
   std::int64_t seed = 0;
   ComputeOptions compute;
+  std::shared_ptr<World> world = World::alone();  ///< who shares the work
 
   void add_to(CLI::App& command);
 };
@@ -54,7 +56,8 @@ class FeatureExtractor {
 
   /// Of a network that is there and placed on `device`; it is put into evaluation mode.
   FeatureExtractor(FeatureModel model, FeatureLayer layer, const EvalConfig& config,
-                   const c10::Device& device, int loader_threads);
+                   const c10::Device& device, int loader_threads,
+                   std::shared_ptr<World> world = World::alone());
 
   /// Features of a whole set; images are seen through the evaluation transform. Those of a run's
   /// model are kept in the run's folder, by weights, images and configuration.
@@ -76,6 +79,7 @@ class FeatureExtractor {
   Json cache_key(const Dataset& dataset) const;
   void report_bad(const Features& features, const Dataset& dataset) const;
 
+  std::shared_ptr<World> world_;
   FeatureLayer layer_;
   c10::Device device_;
   int loader_threads_;

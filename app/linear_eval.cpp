@@ -29,6 +29,7 @@
 #include "head_file.h"
 #include "knn_table.h"
 #include "neighbor_sheet.h"
+#include "processes.h"
 #include "sheet_pictures.h"
 
 namespace fs = std::filesystem;
@@ -44,6 +45,7 @@ struct LinearEvalOptions {
   std::string out;
   std::string neighbors;
   bool json = false;
+  ProcessOptions processes;
 };
 
 /// Rows of the features that hold the given dataset indices.
@@ -125,6 +127,11 @@ class LinearEvaluation {
       set.data = open_evaluation_data(options.data, i, config_.judging.data, first_seed());
       sets_.push_back(std::move(set));
     }
+    if (config_.sgd && !options.features.world->is_alone()) {
+      throw Error(ErrorKind::usage,
+                  "probe.protocol: expected lbfgs or heads with several processes, got sgd, which "
+                  "trains in one");
+    }
     if (config_.sgd) prepare_training();
     // The extractor has its own copy.
     source_.weights = {};
@@ -169,6 +176,14 @@ class LinearEvaluation {
     write_result(out, result);
     log_info("{} in {}", out.string(), format_duration(result["seconds"].get<double>()));
     return result;
+  }
+
+  /// Another process than the one that judges: its share of the features.
+  void help() const {
+    for (const JudgedSet& set : sets_) {
+      extractor_.extract(set.data.train, "train features");
+      extractor_.extract(set.data.test, "test features");
+    }
   }
 
  private:
@@ -435,8 +450,11 @@ class LinearEvaluation {
   std::string sha256_;
 };
 
-void run(const LinearEvalOptions& options) {
-  const Json result = LinearEvaluation(options).run();
+void run(LinearEvalOptions options) {
+  options.features.world = join_processes(options.processes);
+  LinearEvaluation evaluation(options);
+  if (!options.features.world->leads()) return evaluation.help();
+  const Json result = evaluation.run();
   if (options.json) print_json(result);
 }
 
@@ -463,6 +481,7 @@ void add_linear_eval_command(CLI::App& program, Action& action) {
   command->add_option("--neighbors", options->neighbors,
                       "FILE.png: some test images, each beside the training images most like it");
   command->add_flag("--json", options->json, "print the result as JSON on standard output");
+  options->processes.add_to(*command);
   add_log_options(*command);
   command->callback([options, &action] { action = [options] { run(*options); }; });
 }

@@ -12,6 +12,7 @@
 #include "clr/core/log.h"
 #include "clr/core/stop.h"
 #include "command.h"
+#include "processes.h"
 
 namespace clr {
 namespace {
@@ -61,8 +62,14 @@ void run_program(int argc, char** argv) {
     throw Error(ErrorKind::usage,
                 fmt::format("{}: {}; see {} --help", name, one_line(error.what()), name));
   }
+  const std::string command = program.get_subcommands().empty()
+                                  ? std::string()
+                                  : program.get_subcommands().front()->get_name();
+  if (command != "pretrain" && command != "linear-eval" && command != "embed")
+    require_one_process("clr " + command);
   if (!action) throw Error(ErrorKind::usage, "clr: expected a command, got none; see clr --help");
   action();
+  leave_processes();
   if (!std::cout.flush()) throw Error(ErrorKind::output, "standard output: cannot be written");
 }
 
@@ -82,7 +89,8 @@ int main(int argc, char** argv) {
     const clr::ExitReport report = clr::report_exception(std::current_exception());
     clr::log_line(clr::LogLevel::debug, "error: " + report.message);
     std::fflush(stdout);
-    std::fprintf(stderr, "clr: error: %s\n", report.message.c_str());
+    std::fprintf(stderr, "clr: %serror: %s\n", clr::rank_prefix().c_str(), report.message.c_str());
+    clr::end_processes(report.code, report.message);
     return report.code;
   }
 }

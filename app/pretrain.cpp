@@ -21,6 +21,7 @@
 #include "clr/train/run_setup.h"
 #include "clr/train/trainer.h"
 #include "command.h"
+#include "processes.h"
 #include "run_trial.h"
 #include "view_sheet.h"
 
@@ -41,6 +42,7 @@ struct PretrainOptions {
   bool trial = true;
   bool json = false;
   ComputeOptions compute;
+  ProcessOptions processes;
 };
 
 /// The epoch with the best kNN check, from 0, and its accuracy.
@@ -71,13 +73,18 @@ auto with_source(const ConfigDocument& document, Step&& step) {
 }
 
 RunConfig read_config(ConfigDocument& document, const PretrainOptions& options,
-                      const c10::Device& device) {
+                      const c10::Device& device, World& world) {
   for (const std::string& set : options.sets) document.set(set);
   if (options.seed >= 0) document.set("train.seed=" + std::to_string(options.seed));
   RunConfig config = read_run_config(document);
-  if (options.resume && holds_run(options.out)) {
-    const fs::path path = fs::path(options.out) / "config.json";
-    const Json stored = parse_json(read_file(path, ErrorKind::checkpoint), path.string());
+  const fs::path path = fs::path(options.out) / "config.json";
+  // Rank 0's: the others need not see the run's folder.
+  const std::string text =
+      world.broadcast(options.resume && world.leads() && holds_run(options.out)
+                          ? read_file(path, ErrorKind::checkpoint)
+                          : "");
+  if (!text.empty()) {
+    const Json stored = parse_json(text, path.string());
     Json given = dump_value(config);
     // A seed that nobody names now is the one that the run was started with.
     const auto train = document.value.find("train");
@@ -88,11 +95,12 @@ RunConfig read_config(ConfigDocument& document, const PretrainOptions& options,
     document.merge(given, options.config);
     config = read_run_config(document);
   }
-  return resolve_automatic(config, device);
+  return resolve_automatic(config, device, world.local_size());
 }
 
-Json describe(const RunConfig& config, const Dataset& dataset, const PretrainOptions& options) {
-  const std::int64_t per_epoch = steps_per_epoch(config, dataset.size());
+Json describe(const RunConfig& config, const Dataset& dataset, const PretrainOptions& options,
+              const World& world) {
+  const std::int64_t per_epoch = steps_per_epoch(config, dataset.size(), world.size());
   const OptimizerOptions shared = shared_options(config.optimizer);
   return {{"config", options.config},
           {"data", options.data},
@@ -106,7 +114,8 @@ Json describe(const RunConfig& config, const Dataset& dataset, const PretrainOpt
           {"effective_learning_rate", effective_learning_rate(shared, config.train.batch_size)},
           {"precision", to_string(config.train.precision)},
           {"memory_format", to_string(config.train.memory_format)},
-          {"compute_threads", config.train.compute_threads}};
+          {"compute_threads", config.train.compute_threads},
+          {"processes", world.size()}};
 }
 
 void print_plan(const Json& plan, const RunConfig& config) {
@@ -125,6 +134,9 @@ void print_plan(const Json& plan, const RunConfig& config) {
       {"precision",
        plan["precision"].get<std::string>() + ", " + plan["memory_format"].get<std::string>()},
       {"device", plan["device"].get<std::string>()}};
+  if (const int processes = plan["processes"].get<int>(); processes > 1)
+    rows.push_back({"processes", fmt::format("{}, each with {} threads", processes,
+                                             config.train.compute_threads)});
   if (plan.contains("parameters")) {
     rows.push_back(
         {"parameters",
@@ -192,7 +204,9 @@ void run(PretrainOptions options) {
     throw Error(ErrorKind::usage,
                 "--init: expected a new run, got --resume; leave one of them out");
   }
-  if (!options.out.empty() && !options.resume && holds_run(options.out)) {
+  if (options.dry_run) require_one_process("clr pretrain --dry-run");
+  const std::shared_ptr<World> world = join_processes(options.processes);
+  if (world->leads() && !options.out.empty() && !options.resume && holds_run(options.out)) {
     throw Error(
         ErrorKind::usage,
         options.out +
@@ -200,10 +214,10 @@ void run(PretrainOptions options) {
   }
   const c10::Device device = resolve_device(options.compute.device);
   ConfigDocument document = load_config(options.config, "pretrain");
-  const RunConfig config = read_config(document, options, device);
+  const RunConfig config = read_config(document, options, device, *world);
   const std::shared_ptr<const Dataset> dataset = open_dataset(options.data, config.data);
   if (options.out.empty()) options.out = "runs/pretrain-" + config.method.type + "-" + time_stamp();
-  Json plan = with_source(document, [&] { return describe(config, *dataset, options); });
+  Json plan = with_source(document, [&] { return describe(config, *dataset, options, *world); });
   plan["device"] = device_description(device);
   apply_compute_settings(config.train.compute_threads, config.train.deterministic);
 
@@ -242,11 +256,13 @@ void run(PretrainOptions options) {
     return;
   }
 
-  try_output_folder(options.out);
+  if (world->leads()) try_output_folder(options.out);
   TrainerOptions trainer_options;
+  trainer_options.world = world;
   trainer_options.out = options.out;
   trainer_options.device = device;
-  trainer_options.loader_threads = options.compute.loader_threads(device.is_cuda());
+  trainer_options.loader_threads =
+      options.compute.loader_threads(device.is_cuda(), world->local_size());
   if (!options.init.empty()) {
     Weights weights = read_weights(options.init);
     if (!weights.note.empty()) log_info("{}", weights.note);
@@ -266,7 +282,13 @@ void run(PretrainOptions options) {
       with_source(document, [&] { return Trainer(config, dataset, trainer_options); });
   const fs::path result_path = fs::path(options.out) / "result.json";
   std::error_code ignored;
-  if (trainer.finished() && fs::exists(result_path, ignored)) {
+  const bool nothing_left =
+      world->broadcast(trainer.finished() && fs::exists(result_path, ignored) ? "y" : "n") == "y";
+  if (!world->leads()) {
+    if (!nothing_left) trainer.run();
+    return;
+  }
+  if (nothing_left) {
     log_info("{}: already finished", options.out);
     if (options.json)
       print_json(parse_json(read_file(result_path, ErrorKind::checkpoint), result_path.string()));
@@ -297,6 +319,7 @@ void run(PretrainOptions options) {
                {"data", options.data},
                {"images", dataset->size()},
                {"device", plan["device"]},
+               {"processes", world->size()},
                {"checkpoint", result.checkpoint.string()}};
   if (!options.init.empty()) json["init"] = options.init;
   const auto best = best_knn(options.out);
@@ -355,6 +378,7 @@ void add_pretrain_command(CLI::App& program, Action& action) {
                     "with --dry-run: do not measure the speed by a few steps");
   command->add_flag("--json", options->json, "print the result as JSON on standard output");
   options->compute.add_to(*command);
+  options->processes.add_to(*command);
   add_log_options(*command);
   command->callback([options, &action] { action = [options] { run(*options); }; });
 }

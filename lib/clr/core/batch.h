@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,15 @@ struct Batch {
   std::int64_t epoch = 0;
   std::int64_t step = 0;  ///< within the epoch
   std::vector<BadImage> bad;
+  /// Where several processes hold the batch: images of each, this one's among them.
+  std::vector<std::int64_t> counts;
 
   std::int64_t size() const { return indices.defined() ? indices.size(0) : 0; }
+
+  /// Images of all processes.
+  std::int64_t total() const {
+    return counts.empty() ? size() : std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  }
 };
 
 }  // namespace clr

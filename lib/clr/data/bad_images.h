@@ -10,6 +10,8 @@
 
 namespace clr {
 
+class World;
+
 /// The bad images of a data set, each counted once, and the limit data.max_bad.
 class BadImages {
  public:
@@ -32,5 +34,8 @@ class BadImages {
   double most_share_;
   std::map<std::int64_t, BadImage> images_;
 };
+
+/// Everyone's, in the order of ranks.
+std::vector<BadImage> gather_bad_images(World& world, const std::vector<BadImage>& own);
 
 }  // namespace clr

@@ -61,6 +61,8 @@ LoaderOptions checked(const LoaderOptions& options) {
   at_least(1, "passes", options.passes);
   at_least(1, "threads", options.threads);
   at_least(1, "prefetch", options.prefetch);
+  at_least(0, "rank", options.rank);
+  at_least(options.rank + 1, "world_size", options.world_size);
   return options;
 }
 
@@ -90,6 +92,9 @@ class ThreadLoader final : public Loader {
  private:
   Slot& slot(std::int64_t piece) {
     return slots_[static_cast<std::size_t>(piece % static_cast<std::int64_t>(slots_.size()))];
+  }
+  RowShare share(std::int64_t rows) const {
+    return row_share(rows, options_.rank, options_.world_size);
   }
   void open(std::int64_t piece);
   void stop();
@@ -152,8 +157,9 @@ void ThreadLoader::open(std::int64_t piece) {
   const std::int64_t most = options_.micro_batch > 0
                                 ? std::min(options_.micro_batch, options_.batch_size)
                                 : options_.batch_size;
-  target.buffer.reset(target.piece.rows, most, pool_);
-  target.missing = target.piece.rows;
+  const std::int64_t rows = share(target.piece.rows).size();
+  target.buffer.reset(rows, (most - 1) / options_.world_size + 1, pool_);
+  target.missing = rows;
   {
     const std::lock_guard lock(mutex_);
     opened_ = piece + 1;
@@ -178,9 +184,11 @@ void ThreadLoader::work() {
     const std::int64_t ticket = ticket_.fetch_add(1);
     if (ticket >= end) return;
     const auto [piece, row] = plan_.place(ticket);
+    const RowShare own = share(plan_.piece(piece).rows);
+    if (!own.has(row)) continue;
     if (!wait_for(piece)) return;
     Slot& current = slot(piece);
-    maker_.make(current.piece.epoch, current.piece.first + row, current.buffer, row);
+    maker_.make(current.piece.epoch, current.piece.first + row, current.buffer, row - own.begin);
     if (current.missing.fetch_sub(1) == 1) {
       const std::lock_guard lock(mutex_);
       finished_changed_.notify_one();

@@ -17,6 +17,10 @@ struct LoaderOptions {
   std::int64_t batch_size = 1;
   std::int64_t micro_batch = 0;  ///< next() gives parts of at most so many rows; 0: whole batches
   int passes = 1;                ///< times that the stream brings each batch before the next one
+  /// Of several processes each has its share of the rows of every batch (or part), which are equal
+  /// but for a row; other rows are neither read nor made.
+  int rank = 0;
+  int world_size = 1;
   bool drop_last = false;
   bool shuffle = false;     ///< false: dataset order, for evaluation
   std::int64_t epochs = 1;  ///< the stream ends after this many

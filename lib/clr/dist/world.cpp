@@ -4,6 +4,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
 #include <c10/util/Logging.h>
 #include <fmt/format.h>
@@ -161,7 +162,7 @@ void World::Pending::wait() {
 std::vector<std::string> World::gather_text(const std::string& text) {
   if (is_alone()) return {text};
   const torch::Tensor own =
-      at::zeros({1}, torch::dtype(torch::kInt64)).fill_(static_cast<std::int64_t>(text.size()));
+      at::full({1}, static_cast<std::int64_t>(text.size()), torch::kInt64);
   const torch::Tensor sizes = gather(own);
   std::vector<std::int64_t> counts;
   for (int rank = 0; rank < size_; ++rank) counts.push_back(sizes[rank].item<std::int64_t>());
@@ -179,17 +180,19 @@ std::vector<std::string> World::gather_text(const std::string& text) {
 
 std::string World::broadcast(const std::string& bytes) {
   if (is_alone()) return bytes;
-  const auto send = [&](const torch::Tensor& tensor) {
-    std::vector<torch::Tensor> tensors = {tensor};
-    guarded([&] { group_->broadcast(tensors)->wait(); });
-    return tensors.front();
-  };
-  const auto size = send(at::zeros({1}, torch::dtype(torch::kInt64))
-                             .fill_(static_cast<std::int64_t>(bytes.size())))
-                        .item<std::int64_t>();
-  std::string result = leads() ? bytes : std::string(static_cast<std::size_t>(size), '\0');
-  if (size > 0) send(at::from_blob(result.data(), {size}, torch::dtype(torch::kUInt8)));
+  torch::Tensor size = at::full({1}, static_cast<std::int64_t>(bytes.size()), torch::kInt64);
+  broadcast(size);
+  const auto count = size.item<std::int64_t>();
+  std::string result = leads() ? bytes : std::string(static_cast<std::size_t>(count), '\0');
+  broadcast(at::from_blob(result.data(), {count}, torch::dtype(torch::kUInt8)));
   return result;
+}
+
+void World::broadcast(const torch::Tensor& x) {
+  if (is_alone() || x.numel() == 0) return;
+  TORCH_CHECK(x.is_contiguous(), "broadcast: expected a contiguous tensor");
+  std::vector<torch::Tensor> tensors = {x.detach()};
+  guarded([&] { group_->broadcast(tensors)->wait(); });
 }
 
 void World::barrier() {
@@ -202,8 +205,17 @@ void World::progress() {
   if (const auto ending = watch_->ending()) throw_ending(*ending);
 }
 
-void World::end(int code, const std::string& message) {
-  if (!is_alone()) watch_->end({rank_, code, fmt::format("rank {}: {}", rank_, message)});
+World::OwnWork::OwnWork(World& world) : world_(world) {
+  if (world_.watch_) world_.watch_->set_waiting(true);
+}
+
+World::OwnWork::~OwnWork() {
+  if (world_.watch_) world_.watch_->set_waiting(false);
+}
+
+bool World::end(int code, const std::string& message) {
+  if (is_alone()) return true;
+  return watch_->end({rank_, code, fmt::format("rank {}: {}", rank_, message)}).rank == rank_;
 }
 
 void World::leave() {

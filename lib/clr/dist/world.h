@@ -94,14 +94,31 @@ class World {
   /// Rank 0's bytes, to all.
   std::string broadcast(const std::string& bytes);
 
+  /// x becomes rank 0's x. Contiguous, of one shape and type.
+  void broadcast(const torch::Tensor& x);
+
   /// Waits until all have come here.
   void barrier();
 
   /// To be called in long work: this process gets on.
   void progress();
 
-  /// This process ends with an error: the others shall know which.
-  void end(int code, const std::string& message);
+  /// Long work of one process that cannot say how it gets on, and for which the others wait: as
+  /// long as it lives, nobody takes it for hung.
+  class OwnWork {
+   public:
+    explicit OwnWork(World& world);
+    ~OwnWork();
+    OwnWork(const OwnWork&) = delete;
+    OwnWork& operator=(const OwnWork&) = delete;
+
+   private:
+    World& world_;
+  };
+
+  /// This process ends with an error: the others shall know which. Returns whether it is the first
+  /// to do so.
+  bool end(int code, const std::string& message);
 
   /// This process has done its part. No collective after it.
   void leave();

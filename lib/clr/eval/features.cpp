@@ -4,22 +4,51 @@
 #include <c10/core/GradMode.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "clr/core/error.h"
+#include "clr/data/bad_images.h"
+#include "clr/dist/world.h"
 
 namespace clr {
+namespace {
+
+/// Everyone's rows, in the order of the loader's batches.
+void join(Features& features, World& world) {
+  const torch::Tensor own =
+      torch::tensor({{features.values.size(0), features.values.size(1)}}, torch::kInt64);
+  const torch::Tensor all = world.gather(own);
+  std::vector<std::int64_t> counts;
+  for (std::int64_t rank = 0; rank < world.size(); ++rank) {
+    counts.push_back(all[rank][0].item<std::int64_t>());
+  }
+  // A process without an image does not know how wide features are.
+  const auto width = all.select(1, 1).max().item<std::int64_t>();
+  if (features.values.size(0) == 0) features.values = torch::empty({0, width});
+  features.values = world.gather(features.values, counts);
+  features.labels = world.gather(features.labels, counts);
+  features.indices = world.gather(features.indices, counts);
+  features.bad = gather_bad_images(world, features.bad);
+}
+
+}  // namespace
 
 Features extract_features(Loader& loader, const Dataset& dataset, const torch::Device& device,
                           const std::function<torch::Tensor(const torch::Tensor&)>& encode,
-                          const std::function<void(std::int64_t)>& progress) {
+                          const std::function<void(std::int64_t)>& progress,
+                          const std::shared_ptr<World>& processes) {
+  const std::shared_ptr<World> world = processes ? processes : World::alone();
   const c10::NoGradGuard no_grad;
   Features features;
   features.values = torch::empty({0, 0});
   features.labels = torch::empty({dataset.size()}, torch::kInt64);
   features.indices = torch::empty({dataset.size()}, torch::kInt64);
   std::int64_t rows = 0;
-  loader.start(0, 0);
+  const auto [first, last] = world->share(loader.steps_per_epoch());
+  if (first < last) loader.start(0, first);
   // A batch of bad images alone is as empty as what comes after the last one, so steps are counted.
-  for (std::int64_t step = 0; step < loader.steps_per_epoch(); ++step) {
+  for (std::int64_t step = first; step < last; ++step) {
+    world->progress();
     Batch batch = loader.next();
     features.bad.insert(features.bad.end(), batch.bad.begin(), batch.bad.end());
     const std::int64_t count = batch.size();
@@ -40,11 +69,13 @@ Features extract_features(Loader& loader, const Dataset& dataset, const torch::D
     features.labels.narrow(0, rows, count).copy_(batch.labels);
     features.indices.narrow(0, rows, count).copy_(batch.indices);
     rows += count;
-    if (progress) progress(rows);
+    // Others are about as far.
+    if (progress) progress(std::min(rows * world->size(), dataset.size()));
   }
   features.values = features.values.narrow(0, 0, rows);
   features.labels = features.labels.narrow(0, 0, rows);
   features.indices = features.indices.narrow(0, 0, rows);
+  if (!world->is_alone()) join(features, *world);
   return features;
 }
 

@@ -5,12 +5,15 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "clr/core/batch.h"
 #include "clr/data/loader.h"
 
 namespace clr {
+
+class World;
 
 /// The features of a data set, on the CPU.
 struct Features {
@@ -22,6 +25,8 @@ struct Features {
 
 /// Runs `encode` over one epoch of a loader with V views an image of one size, without gradients.
 ///
+/// `processes`, if there are any, share the loader's batches, each of which one of them computes as one
+/// process alone would; all get all features. The loader itself is of whole batches.
 /// Shapes:  encode: [V * N, 3, H, W] on `device`, view after view -> [N, F]. `progress` is called with the number of
 ///          images done so far.
 /// Memory:  4 * n * F bytes, and one batch.
@@ -29,6 +34,7 @@ struct Features {
 ///          image.
 Features extract_features(Loader& loader, const Dataset& dataset, const torch::Device& device,
                           const std::function<torch::Tensor(const torch::Tensor&)>& encode,
-                          const std::function<void(std::int64_t)>& progress = {});
+                          const std::function<void(std::int64_t)>& progress = {},
+                          const std::shared_ptr<World>& processes = nullptr);
 
 }  // namespace clr

@@ -15,19 +15,51 @@ namespace {
 using detail::kSoftplusLinear;
 using torch::Tensor;
 
+/// [2n, ...] in halves to pairs that follow each other.
+Tensor interleave(const Tensor& x) {
+  return x.unflatten(0, {2, x.size(0) / 2}).transpose(0, 1).flatten(0, 1);
+}
+
 /// Rows and sums of one batch of pairs.
 struct Batch {
   Tensor z;
   Pairing pairing;
   bool half_precision;
   const TwoViewOptions& options;
+  Tensor columns;      ///< of all processes; undefined: the rows
+  Tensor weights;      ///< in the rows' order, or undefined
+  Tensor row_ids;      ///< the same
+  Tensor column_ids;   ///< of `columns`
+
+  Batch(Tensor rows, Pairing paired, bool half, const TwoViewOptions& given)
+      : z(std::move(rows)),
+        pairing(paired),
+        half_precision(half),
+        options(given),
+        weights(given.weights),
+        row_ids(given.ids) {
+    if (!options.shared) return;
+    // Each process's rows are to follow each other among the columns.
+    if (pairing == Pairing::halves) {
+      pairing = Pairing::interleaved;
+      z = interleave(z);
+      if (weights.defined()) weights = interleave(weights);
+      if (row_ids.defined()) row_ids = interleave(row_ids);
+    }
+    columns = options.shared.gather(z);
+    if (row_ids.defined()) column_ids = options.shared.gather(row_ids);
+  }
 
   LogSums sums(const Tensor& inverse_temperature) const {
     ContrastiveProblem problem;
     problem.rows = z;
+    problem.columns = columns;
+    problem.rows_among_columns = columns.defined();
+    problem.row_offset = 2 * options.shared.first;
     problem.inverse_temperature = inverse_temperature;
     problem.pairing = pairing;
-    problem.row_ids = options.ids;
+    problem.row_ids = row_ids;
+    problem.column_ids = column_ids;
     problem.cosine_limit = options.cosine_limit;
     problem.backend = options.backend;
     problem.half_precision = half_precision || options.half_precision;
@@ -36,15 +68,37 @@ struct Batch {
 
   /// Anchors' losses to one number.
   Tensor reduce(const Tensor& losses) const {
-    const Tensor total = options.weights.defined()
-                             ? (losses * options.weights.to(losses.scalar_type())).sum()
-                             : losses.mean();
+    Tensor total;
+    if (weights.defined()) {
+      total = (losses * weights.to(losses.scalar_type())).sum();
+    } else if (options.shared) {
+      total = losses.sum() / static_cast<double>(2 * options.shared.images);
+    } else {
+      total = losses.mean();
+    }
     return total.to(z.scalar_type());
+  }
+
+  /// Of all processes' anchors, and those of this one's among them.
+  Tensor all_of(const Tensor& anchors) const {
+    return options.shared ? options.shared.gather(anchors) : anchors;
+  }
+  Tensor own_of(const Tensor& all) const {
+    return options.shared ? all.narrow(0, 2 * options.shared.first, z.size(0)) : all;
+  }
+
+  /// Negatives of an anchor: a number of the graph's, so that one traced for all sizes serves them.
+  Tensor log_negatives(const Tensor& z0, const Tensor& inverse) const {
+    if (options.shared) {
+      return at::scalar_tensor(2 * options.shared.images - 2, inverse.options()).log();
+    }
+    return at::scalar_tensor(z0.sym_size(0) * 2 - 2, inverse.options()).log();
   }
 };
 
 Batch batch(const Tensor& z0, const Tensor& z1, const TwoViewOptions& options) {
-  TORCH_CHECK(z0.dim() == 2 && z0.sym_sizes() == z1.sym_sizes() && z0.sym_size(0) >= 2,
+  TORCH_CHECK(z0.dim() == 2 && z0.sym_sizes() == z1.sym_sizes() &&
+                  z0.sym_size(0) >= (options.shared ? 1 : 2),
               "nt_xent: expected two tensors [N, D] with N >= 2, got ", z0.sym_sizes(), " and ",
               z1.sym_sizes());
   const c10::SymInt rows = z0.sym_size(0) * 2;
@@ -97,7 +151,7 @@ Tensor nt_xent(const Tensor& z, Pairing pairing, double temperature,
                const TwoViewOptions& options) {
   TORCH_CHECK(pairing == Pairing::halves || pairing == Pairing::interleaved,
               "nt_xent: expected pairs in halves or interleaved");
-  TORCH_CHECK(z.dim() == 2 && z.sym_size(0) >= 4 && z.sym_size(0) % 2 == 0,
+  TORCH_CHECK(z.dim() == 2 && z.sym_size(0) >= (options.shared ? 2 : 4) && z.sym_size(0) % 2 == 0,
               "nt_xent: expected a tensor [2N, D] with N >= 2, got ", z.sym_sizes());
   return nt_xent_of({unit_rows(z), pairing, is_half_precision(z), options},
                     inverse_temperature(temperature, z.device()));
@@ -116,8 +170,8 @@ Tensor dclw(const Tensor& z0, const Tensor& z1, double temperature, double sigma
   const LogSums sums = rows.sums(inverse_temperature(temperature, z0.device()));
   const Tensor cosines = sums.pairs.detach() * temperature;
   // Both views of a pair have one cosine, so the mean over 2N rows is the mean over N pairs.
-  const Tensor share = (cosines / sigma).softmax(0);
-  const Tensor weights = 2 - share / share.mean();
+  const Tensor share = (rows.all_of(cosines) / sigma).softmax(0);
+  const Tensor weights = 2 - rows.own_of(share) / share.mean();
   return rows.reduce(sums.rows - weights * sums.pairs);
 }
 
@@ -133,8 +187,7 @@ Tensor hard_negative(const Tensor& z0, const Tensor& z1, double temperature, dou
   check_number(beta >= 0 && std::isfinite(beta), "beta", "a number of at least 0", beta);
   const Batch rows = batch(z0, z1, options);
   const Tensor inverse = inverse_temperature(temperature, z0.device());
-  // A number of the graph's, so that one traced for all sizes serves them.
-  const Tensor log_count = at::scalar_tensor(z0.sym_size(0) * 2 - 2, inverse.options()).log();
+  const Tensor log_count = rows.log_negatives(z0, inverse);
   LogSums sums = rows.sums(inverse * (1 + beta));
   const Tensor pairs = sums.pairs / (1 + beta);
   Tensor negatives = sums.rows;

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "clr/loss/contrastive.h"
+#include "clr/loss/shared_batch.h"
 
 namespace clr {
 
@@ -22,6 +23,8 @@ struct TwoViewOptions {
   LossBackend backend = LossBackend::automatic;
   /// As ContrastiveProblem's; so it is anyway for rows of 16 bits.
   bool half_precision = false;
+  /// z0 and z1, weights and ids are of this process's images. Pairs in one tensor are interleaved.
+  SharedBatch shared;
 };
 
 /// NT-Xent loss over two views of one batch.

@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <functional>
 
 namespace clr {
 
@@ -21,6 +22,10 @@ namespace clr {
 /// Errors:  Error{config} for an epsilon that is not above 0 or not finite, or no iteration;
 ///          c10::Error for scores that are no floating-point matrix.
 /// Source:  arXiv:2006.09882, eq. 3 and 4, arXiv:1306.0895.
-torch::Tensor sinkhorn(const torch::Tensor& scores, double epsilon, std::int64_t iterations);
+///
+/// With `gather`, which gives everyone's [1, K] as [processes, K], the samples are those of all
+/// processes, and the codes are this one's.
+torch::Tensor sinkhorn(const torch::Tensor& scores, double epsilon, std::int64_t iterations,
+                       const std::function<torch::Tensor(const torch::Tensor&)>& gather = {});
 
 }  // namespace clr

@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include "clr/loss/contrastive.h"
+#include "clr/loss/shared_batch.h"
 
 namespace clr {
 
@@ -19,11 +20,13 @@ namespace clr {
 /// Throws:  as nt_xent.
 /// Source:  arXiv:2004.11362, eq. 2, without its factor temperature / base temperature.
 torch::Tensor supcon_out(const torch::Tensor& z, const torch::Tensor& labels, double temperature,
-                         LossBackend backend = LossBackend::automatic);
+                         LossBackend backend = LossBackend::automatic,
+                         const SharedBatch& shared = {});
 
 /// The same with the mean inside the logarithm ("in"): log of the mean share of the positives.
 /// Source:  arXiv:2004.11362, eq. 3.
 torch::Tensor supcon_in(const torch::Tensor& z, const torch::Tensor& labels, double temperature,
-                        LossBackend backend = LossBackend::automatic);
+                        LossBackend backend = LossBackend::automatic,
+                        const SharedBatch& shared = {});
 
 }  // namespace clr

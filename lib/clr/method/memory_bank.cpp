@@ -101,24 +101,26 @@ class MemoryBank : public Method {
 
   StepOutput loss(const Embeddings& embeddings, const Batch& batch,
                   const StepContext& context) override {
-    const Rows rows = gather(embeddings, batch, context);
+    const Rows rows = rows_of(embeddings, batch, context);
     const torch::Tensor cosines = (rows.anchors * rows.own).sum(1);
     StepOutput output;
     if (options_.loss == BankLoss::nce) {
-      const torch::Tensor log_normalizer = estimated() ? log_normalizer_ : estimate(rows);
+      const torch::Tensor log_normalizer = estimated() ? log_normalizer_ : estimate(rows, batch);
       output.loss = nce(rows.anchors, rows.own, rows.others, options_.temperature, log_normalizer);
-      output.metrics.emplace_back("log_normalizer", log_normalizer);
+      output.metrics.emplace_back("log_normalizer", equal_share(log_normalizer));
     } else {
       output.loss = info_nce_of(rows, cosines);
     }
     if (options_.proximal_weight > 0) {
       const torch::Tensor distance = (rows.anchors - rows.own).square().sum(1).mean();
       output.loss = output.loss + options_.proximal_weight * distance;
-      output.metrics.emplace_back("proximal", distance.detach());
+      output.metrics.emplace_back("proximal", distance.detach() * share(batch));
     }
-    output.metrics.emplace_back("positive_cosine", cosines.detach().mean());
-    output.metrics.emplace_back("negative_cosine",
-                                rows.anchors.detach().mean(0).dot(rows.others.mean(0)));
+    output.loss = output.loss * share(batch);
+    output.metrics.emplace_back("positive_cosine", cosines.detach().mean() * share(batch));
+    output.metrics.emplace_back(
+        "negative_cosine",
+        rows.anchors.detach().mean(0).dot(rows.others.mean(0)) * share(batch));
     return output;
   }
 
@@ -127,9 +129,9 @@ class MemoryBank : public Method {
     const torch::NoGradGuard no_grad;
     if (options_.loss == BankLoss::nce && !estimated()) {
       // Once, and the number that loss() had: of the same rows.
-      log_normalizer_.copy_(estimate(gather(embeddings, batch, context)));
+      log_normalizer_.copy_(estimate(rows_of(embeddings, batch, context), batch));
     }
-    update_bank(embeddings, batch.indices);
+    update_bank(embeddings, batch);
   }
 
   Encoder& encoder() override { return *encoder_; }
@@ -147,7 +149,7 @@ class MemoryBank : public Method {
     torch::Tensor others;   ///< [K, D], their rows of the bank
   };
 
-  Rows gather(const Embeddings& embeddings, const Batch& batch, const StepContext& context) const {
+  Rows rows_of(const Embeddings& embeddings, const Batch& batch, const StepContext& context) const {
     const torch::Tensor& z = embeddings.z.at(0);
     Rows rows;
     rows.anchors = unit_rows(z.flatten(0, 1));
@@ -195,14 +197,17 @@ class MemoryBank : public Method {
     return estimated_;
   }
 
-  torch::Tensor estimate(const Rows& rows) const {
-    return nce_log_normalizer(rows.anchors, rows.own, rows.others, options_.temperature);
+  torch::Tensor estimate(const Rows& rows, const Batch& batch) const {
+    return nce_log_normalizer(gather(rows.anchors.detach(), batch),
+                              gather(rows.own, batch), rows.others, options_.temperature);
   }
 
   /// Rows of the batch's images towards the mean of their views.
-  void update_bank(const Embeddings& embeddings, const torch::Tensor& indices) {
+  void update_bank(const Embeddings& embeddings, const Batch& batch) {
     const torch::Tensor& z = embeddings.z.at(0);
-    const torch::Tensor seen = unit_rows(z.flatten(0, 1)).unflatten(0, {z.size(0), -1}).mean(0);
+    const torch::Tensor indices = gather(batch.indices, batch);
+    const torch::Tensor seen = gather(
+        unit_rows(z.flatten(0, 1)).unflatten(0, {z.size(0), -1}).mean(0), batch);
     const torch::Tensor old = bank_.index_select(0, indices);
     const torch::Tensor moved =
         unit_rows(options_.bank_momentum * old + (1 - options_.bank_momentum) * seen);

@@ -7,9 +7,13 @@
 
 #include <numeric>
 
+#include "clr/dist/gather.h"
+#include "clr/dist/world.h"
 #include "clr/model/batch_norm.h"
 
 namespace clr {
+
+Method::Method() : world_(World::alone()) {}
 
 std::vector<ParameterGroup> Method::parameter_groups() {
   ParameterGroup weights;
@@ -25,6 +29,51 @@ std::vector<ParameterGroup> Method::parameter_groups() {
     if (!group->parameters.empty()) groups.push_back(std::move(*group));
   }
   return groups;
+}
+
+void Method::join(std::shared_ptr<World> world, bool sync_batch_norm) {
+  world_ = std::move(world);
+  if (!sync_batch_norm) return;
+  for (const auto& module : modules()) {
+    if (auto* norm = dynamic_cast<BatchNorm*>(module.get())) norm->set_world(world_);
+  }
+}
+
+double Method::share(const Batch& batch) const {
+  return static_cast<double>(batch.size()) / static_cast<double>(batch.total());
+}
+
+std::int64_t Method::first_image(const Batch& batch) const {
+  if (batch.counts.empty()) return 0;
+  return std::accumulate(batch.counts.begin(), batch.counts.begin() + world_->rank(),
+                         std::int64_t{0});
+}
+
+torch::Tensor Method::gather(const torch::Tensor& x, const Batch& batch,
+                             std::int64_t dimension) const {
+  if (world_->is_alone()) return x;
+  if (dimension != 0) return gather(x.transpose(0, dimension), batch).transpose(0, dimension);
+  const std::int64_t rows_per_image = x.size(0) / batch.size();
+  std::vector<std::int64_t> counts = batch.counts;
+  for (std::int64_t& count : counts) count *= rows_per_image;
+  return gather_rows(world_, x, counts);
+}
+
+SharedBatch Method::shared(const Batch& batch) const {
+  if (world_->is_alone()) return {};
+  return {[this, batch](const torch::Tensor& x) { return gather(x, batch); }, first_image(batch),
+          batch.total()};
+}
+
+torch::Tensor Method::equal_share(const torch::Tensor& x) const {
+  return world_->is_alone() ? x : x / static_cast<double>(world_->size());
+}
+
+torch::Tensor Method::sum(const torch::Tensor& x) const {
+  if (world_->is_alone()) return x.detach();
+  torch::Tensor total = x.detach().contiguous().clone();
+  world_->sum(total);
+  return total;
 }
 
 void Method::freeze_running_statistics(bool frozen) {

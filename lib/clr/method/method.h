@@ -15,10 +15,13 @@
 #include "clr/core/batch.h"
 #include "clr/core/rng.h"
 #include "clr/loss/contrastive.h"
+#include "clr/loss/shared_batch.h"
 #include "clr/model/encoder.h"
 #include "clr/model/mlp_head.h"
 
 namespace clr {
+
+class World;
 
 /// joint: all views of a group in one forward, one set of batch-norm statistics; per_view: one
 /// each.
@@ -66,6 +69,8 @@ struct Embeddings {
   std::vector<torch::Tensor> z;
 };
 
+/// Of several processes each has its share: loss and metrics are what add up to those of one that
+/// holds the whole batch.
 struct StepOutput {
   torch::Tensor loss;  ///< scalar, float32
   /// The method's own metrics: scalars, on the device, detached.
@@ -87,6 +92,13 @@ struct ParameterGroup {
 /// training state.
 class Method : public torch::nn::Module {
  public:
+  Method();
+
+  /// Batches are held by several processes from now on; with `sync_batch_norm` batch norm sees them
+  /// as one. Queues, banks and targets are the same in all.
+  /// Throws:  Error{config} for options that so many processes cannot share.
+  virtual void join(std::shared_ptr<World> world, bool sync_batch_norm);
+
   /// Called before each step's embed().
   virtual void before_step(const StepContext&) {}
 
@@ -115,6 +127,32 @@ class Method : public torch::nn::Module {
   /// Freezes (or thaws) batch norm's running statistics (model/batch_norm.h), for passes that must
   /// not count. Training mode still normalises by the batch.
   void freeze_running_statistics(bool frozen);
+
+ protected:
+  World& world() const { return *world_; }
+
+  /// This process's part of the batch's images: what a mean over its own rows counts.
+  double share(const Batch& batch) const;
+
+  /// Images of the processes before this one.
+  std::int64_t first_image(const Batch& batch) const;
+
+  /// Everyone's rows along `dimension`, k for each image of the batch, in the order of processes;
+  /// with a gradient (dist/gather.h).
+  torch::Tensor gather(const torch::Tensor& x, const Batch& batch,
+                       std::int64_t dimension = 0) const;
+
+  /// The batch as losses see it. Rows are k for each image.
+  SharedBatch shared(const Batch& batch) const;
+
+  /// x, which all processes have alike, as a metric: a share of it.
+  torch::Tensor equal_share(const torch::Tensor& x) const;
+
+  /// The sum of everyone's x, without a gradient.
+  torch::Tensor sum(const torch::Tensor& x) const;
+
+ private:
+  std::shared_ptr<World> world_;  ///< one process until join()
 };
 
 /// All views of a group through `encode`: one forward of [V * N, ...] when joint, V forwards

@@ -18,9 +18,11 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 
+#include "clr/dist/world.h"
 #include "clr/loss/info_nce.h"
 #include "clr/method/method.h"
 #include "clr/method/momentum_encoder.h"
@@ -69,6 +71,17 @@ class MoCo : public Method {
     }
   }
 
+  void join(std::shared_ptr<World> world, bool sync_batch_norm) override {
+    const std::int64_t splits = options_.batch_norm_splits;
+    if (sync_batch_norm && splits > 1 && splits % world->size() != 0) {
+      throw Error(ErrorKind::config,
+                  fmt::format("/method/batch_norm_splits: expected a multiple of the {} processes, "
+                              "got {}",
+                              world->size(), splits));
+    }
+    Method::join(std::move(world), sync_batch_norm);
+  }
+
   void before_step(const StepContext& context) override {
     context_ = context;
     // Weights may have been loaded since the target was made.
@@ -83,40 +96,45 @@ class MoCo : public Method {
         [this](const View& view) { return projector_->forward(encoder_->forward(view)); });
     const torch::Tensor keys =
         forward_views(options_.symmetric ? views : views.narrow(0, 1, 1), ViewForward::per_view,
-                      [this](const View& view) { return keys_of(view); });
+                      [&](const View& view) { return keys_of(view, batch); });
     return {{for_loss(queries), for_loss(keys)}};
   }
 
-  StepOutput loss(const Embeddings& embeddings, const Batch&, const StepContext& context) override {
+  StepOutput loss(const Embeddings& embeddings, const Batch& batch,
+                  const StepContext& context) override {
     const torch::Tensor queries = embeddings.z.at(0).flatten(0, 1);
     // Of the other view: one direction has one row of keys, which stays where it is.
     const torch::Tensor keys = embeddings.z.at(1).detach().flip(0).flatten(0, 1);
     StepOutput output;
-    output.loss = info_nce(queries, keys, queue_, options_.temperature, loss_backend_);
+    output.loss =
+        info_nce(queries, keys, queue_, options_.temperature, loss_backend_) * share(batch);
 
     const torch::NoGradGuard no_grad;
     const torch::Tensor unit = unit_rows(queries);
-    const auto rows = static_cast<double>(unit.size(0));
+    const double rows = static_cast<double>(unit.size(0)) / share(batch);
     output.metrics = {{"positive_cosine", (unit * unit_rows(keys)).sum() / rows},
                       {"negative_cosine", unit.sum(0).dot(queue_.sum(0)) /
                                               (rows * static_cast<double>(options_.queue_size))}};
-    options_.add_metric(output, context);
+    options_.add_metric(output, context, world().size());
     return output;
   }
 
   /// The target first follows here and not before the next step's keys, which is the same.
-  void after_step(const Embeddings& embeddings, const Batch&, const StepContext& context) override {
+  void after_step(const Embeddings& embeddings, const Batch& batch,
+                  const StepContext& context) override {
     target_->follow(*encoder_, *projector_, options_.momentum_at(context));
-    enqueue(unit_rows(embeddings.z.at(1).detach().flatten(0, 1)));
+    enqueue(unit_rows(gather(embeddings.z.at(1).detach(), batch, 1).flatten(0, 1)));
   }
 
   Encoder& encoder() override { return *encoder_; }
   MlpHead* projector() override { return projector_.get(); }
 
  private:
-  torch::Tensor keys_of(const View& view) {
+  /// Where batch norm sees groups of the batch, the keys' are other ones: whatever process an image
+  /// is of, its key may be made by any.
+  torch::Tensor keys_of(const View& view, const Batch& batch) {
     if (options_.batch_norm_splits == 1) return target_->forward(view);
-    const std::int64_t rows = view.pixels.size(0);
+    const std::int64_t rows = batch.total();
     const Permutation order = context_.order(rows);
     torch::Tensor taken = at::empty({rows}, torch::dtype(torch::kInt64));
     for (std::int64_t i = 0; i < rows; ++i) {
@@ -124,8 +142,12 @@ class MoCo : public Method {
           static_cast<std::int64_t>(order(static_cast<std::uint64_t>(i)));
     }
     const torch::Device device = view.pixels.device();
-    const View permuted{view.pixels.index_select(0, taken.to(device))};
-    return target_->forward(permuted).index_select(0, taken.argsort().to(device));
+    const std::int64_t first = first_image(batch);
+    const std::int64_t own = batch.size();
+    const View permuted{gather(view.pixels, batch)
+                            .index_select(0, taken.narrow(0, first, own).to(device))};
+    return gather(target_->forward(permuted), batch)
+        .index_select(0, taken.argsort().narrow(0, first, own).to(device));
   }
 
   /// Over the oldest rows. Of more keys than the queue holds, the last ones stay.

@@ -13,6 +13,7 @@
 // - Views go through the networks one by one whatever train.view_forward says, as in both.
 #include <ATen/ops/softplus.h>
 
+#include "clr/dist/world.h"
 #include "clr/loss/contrastive.h"
 #include "clr/loss/op.h"
 #include "clr/method/method.h"
@@ -87,9 +88,11 @@ class MoCoV3 : public Method {
     return {{for_loss(queries), for_loss(keys)}};
   }
 
-  StepOutput loss(const Embeddings& embeddings, const Batch&, const StepContext& context) override {
+  StepOutput loss(const Embeddings& embeddings, const Batch& batch,
+                  const StepContext& context) override {
     const torch::Tensor& queries = embeddings.z.at(0);
-    const torch::Tensor keys = embeddings.z.at(1).detach();
+    const torch::Tensor keys = gather(embeddings.z.at(1).detach(), batch, 1);
+    const std::int64_t first = first_image(batch);
     StepOutput output;
     torch::Tensor total;
     torch::Tensor pairs = torch::zeros({}, queries.options());
@@ -97,16 +100,17 @@ class MoCoV3 : public Method {
     for (std::int64_t view = 0; view < 2; ++view) {
       const torch::Tensor rows = unit_rows(queries[view]);
       const torch::Tensor columns = unit_rows(keys[1 - view]);
-      const torch::Tensor direction = cross_entropy(rows, columns) * (2 * options_.temperature);
+      const torch::Tensor direction =
+          cross_entropy(rows, columns, first) * (2 * options_.temperature);
       total = total.defined() ? total + direction : direction;
-      pairs += (rows * columns).detach().sum();
+      pairs += (rows * columns.narrow(0, first, rows.size(0))).detach().sum();
       all += rows.detach().sum(0).dot(columns.sum(0));
     }
-    output.loss = total.to(queries.scalar_type());
-    const auto n = static_cast<double>(queries.size(1));
+    output.loss = total.to(queries.scalar_type()) * share(batch);
+    const auto n = static_cast<double>(batch.total());
     output.metrics = {{"positive_cosine", pairs / (2 * n)},
                       {"negative_cosine", (all - pairs) / (2 * n * (n - 1))}};
-    options_.add_metric(output, context);
+    options_.add_metric(output, context, world().size());
     return output;
   }
 
@@ -118,13 +122,15 @@ class MoCoV3 : public Method {
   MlpHead* projector() override { return projector_.get(); }
 
  private:
-  /// Mean over the rows, column i being row i's class.
-  torch::Tensor cross_entropy(const torch::Tensor& rows, const torch::Tensor& columns) const {
+  /// Mean over the rows, column first + i being row i's class.
+  torch::Tensor cross_entropy(const torch::Tensor& rows, const torch::Tensor& columns,
+                              std::int64_t first) const {
     ContrastiveProblem problem;
     problem.rows = rows;
     problem.columns = columns;
     problem.inverse_temperature = inverse_temperature(options_.temperature, rows.device());
     problem.pairing = Pairing::same_index;
+    problem.row_offset = first;
     problem.backend = loss_backend_;
     problem.half_precision = half_precision_;
     const LogSums sums = log_sums(problem);

@@ -34,9 +34,11 @@ double MomentumOptions::momentum_at(const StepContext& context) const {
   return final_momentum - (final_momentum - momentum) * left;
 }
 
-void MomentumOptions::add_metric(StepOutput& output, const StepContext& context) const {
+void MomentumOptions::add_metric(StepOutput& output, const StepContext& context,
+                                 int processes) const {
   if (!ramped()) return;
-  output.metrics.emplace_back("momentum", torch::tensor(momentum_at(context), torch::kFloat64));
+  output.metrics.emplace_back("momentum",
+                              torch::tensor(momentum_at(context) / processes, torch::kFloat64));
 }
 
 MomentumEncoder::MomentumEncoder(const MethodContext& context, const Encoder& encoder,

@@ -31,8 +31,8 @@ struct MomentumOptions {
 
   bool ramped() const { return final_momentum > momentum; }
 
-  /// `momentum`, where it changes.
-  void add_metric(StepOutput& output, const StepContext& context) const;
+  /// `momentum`, where it changes; a share of it, of so many processes.
+  void add_metric(StepOutput& output, const StepContext& context, int processes) const;
 
   /// With a final momentum: final - (final - first) * (1 + cos(pi * t)) / 2, t = step / total_steps.
   /// The first one where there is no run to go along (total_steps 0).

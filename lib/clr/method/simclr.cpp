@@ -55,15 +55,6 @@ struct Options {
   }
 };
 
-/// Mean cosine of the pairs, and of all rows that are no pair: the latter by way of the sum of all
-/// unit rows, in O(N * D).
-std::pair<torch::Tensor, torch::Tensor> mean_cosines(const torch::Tensor& unit) {
-  const auto n = static_cast<double>(unit.size(1));
-  const torch::Tensor pairs = (unit[0] * unit[1]).sum();
-  const torch::Tensor all = unit.flatten(0, 1).sum(0).square().sum();
-  return {pairs / n, (all - unit.square().sum() - 2 * pairs) / (4 * n * (n - 1))};
-}
-
 /// Share of an image's negatives whose id [N] is the image's own, the mean over images; ids are in
 /// [0, count). N >= 2. Both views of an image have its id, so that images can be counted for rows.
 torch::Tensor share_of_equal(const torch::Tensor& ids, std::int64_t count) {
@@ -73,21 +64,22 @@ torch::Tensor share_of_equal(const torch::Tensor& ids, std::int64_t count) {
   return (sizes * (sizes - 1)).sum() / (n * (n - 1));
 }
 
-/// Share of the negatives whose cosine exceeds `limit`, of unit rows [2, N, D]; block by block, as
-/// the loss goes about it.
-torch::Tensor share_above(const torch::Tensor& unit, double limit) {
+/// Share of the negatives whose cosine exceeds `limit`, of unit rows [2, N, D] among all
+/// processes' [2, all, D]; block by block, as the loss goes about it.
+torch::Tensor share_above(const torch::Tensor& unit, const torch::Tensor& all, double limit) {
   constexpr std::int64_t kBlock = 1024;
   const torch::Tensor rows = unit.flatten(0, 1);
+  const torch::Tensor columns = all.flatten(0, 1);
   const std::int64_t m = rows.size(0);
   torch::Tensor above = at::zeros({}, rows.options().dtype(torch::kInt64));
   for (std::int64_t first = 0; first < m; first += kBlock) {
     const torch::Tensor block = rows.narrow(0, first, std::min(kBlock, m - first));
-    above += at::mm(block, rows.t()).gt(limit).sum();
+    above += at::mm(block, columns.t()).gt(limit).sum();
   }
   // A row is no negative of itself, nor of its other view.
   const torch::Tensor own = rows.square().sum(1).gt(limit).sum();
   const torch::Tensor pairs = (unit[0] * unit[1]).sum(1).gt(limit).sum();
-  const auto count = static_cast<double>(m);
+  const auto count = static_cast<double>(columns.size(0));
   return (above - own - 2 * pairs).to(torch::kFloat64) / (count * (count - 2));
 }
 
@@ -131,10 +123,10 @@ class SimClr : public Method {
     StepOutput output;
     output.loss = loss_of(z[0], z[1], batch);
     const torch::Tensor unit = unit_rows(z[0].detach(), z[1].detach()).view_as(z);
-    const auto [positive, negative] = mean_cosines(unit);
+    const auto [positive, negative] = mean_cosines(unit, batch.total());
     output.metrics = {{"positive_cosine", positive}, {"negative_cosine", negative}};
     if (classes_ > 0) {
-      output.metrics.emplace_back("false_negative_share", share_of_equal(batch.labels, classes_));
+      output.metrics.emplace_back("false_negative_share", share_of_equal(batch.labels, classes_, batch));
     }
     if (options_.false_negatives != FalseNegatives::keep) {
       output.metrics.emplace_back("masked_share", masked_share(unit, batch));
@@ -146,9 +138,26 @@ class SimClr : public Method {
   MlpHead* projector() override { return projector_.get(); }
 
  private:
+  /// Mean cosine of the pairs, and of all rows that are no pair: the latter by way of the sum of all
+  /// unit rows, in O(N * D). This process's share of both.
+  std::pair<torch::Tensor, torch::Tensor> mean_cosines(const torch::Tensor& unit,
+                                                       std::int64_t images) const {
+    const auto n = static_cast<double>(images);
+    const torch::Tensor pairs = (unit[0] * unit[1]).sum();
+    const torch::Tensor total = unit.flatten(0, 1).sum(0);
+    const torch::Tensor all = total.dot(sum(total));
+    return {pairs / n, (all - unit.square().sum() - 2 * pairs) / (4 * n * (n - 1))};
+  }
+
+  torch::Tensor share_of_equal(const torch::Tensor& ids, std::int64_t count,
+                               const Batch& batch) const {
+    return equal_share(clr::share_of_equal(gather(ids, batch), count));
+  }
+
   torch::Tensor loss_of(const torch::Tensor& z0, const torch::Tensor& z1,
                         const Batch& batch) const {
     TwoViewOptions masked = loss_options_;
+    masked.shared = shared(batch);
     if (options_.false_negatives == FalseNegatives::same_index) {
       masked.ids = batch.indices.repeat({2});
     } else if (options_.false_negatives == FalseNegatives::same_label) {
@@ -173,11 +182,11 @@ class SimClr : public Method {
   torch::Tensor masked_share(const torch::Tensor& unit, const Batch& batch) const {
     switch (options_.false_negatives) {
       case FalseNegatives::same_index:
-        return share_of_equal(batch.indices, dataset_size_);
+        return share_of_equal(batch.indices, dataset_size_, batch);
       case FalseNegatives::same_label:
-        return share_of_equal(batch.labels, classes_);
+        return share_of_equal(batch.labels, classes_, batch);
       case FalseNegatives::cosine:
-        return share_above(unit, options_.cosine_limit);
+        return share_above(unit, gather(unit, batch, 1), options_.cosine_limit);
       case FalseNegatives::keep:
         break;
     }

@@ -6,6 +6,7 @@
 // Differs from the reference: its code multiplies by temperature / base temperature (0.1 / 0.07 in
 // its CIFAR recipe), which belongs to the learning rate; solo-learn's loss is "in" without the
 // division by the number of positives, a constant.
+#include <ATen/ops/cat.h>
 #include <ATen/ops/zeros.h>
 
 #include "clr/loss/supcon.h"
@@ -27,25 +28,6 @@ struct Options {
     f("temperature", &Options::temperature, In{1e-3, 100}, "temperature of the loss");
   }
 };
-
-/// Mean cosine of rows of one class, and of rows of two, of rows [M, D], by way of the classes'
-/// sums, in O(M * D); 0 where there is no such pair. A row with itself does not count.
-std::pair<torch::Tensor, torch::Tensor> mean_cosines(const torch::Tensor& rows,
-                                                     const torch::Tensor& labels,
-                                                     std::int64_t classes) {
-  const torch::Tensor unit = unit_rows(rows);
-  const torch::Tensor sums =
-      at::zeros({classes, unit.size(1)}, unit.options()).index_add(0, labels, unit);
-  const torch::Tensor ones = torch::ones(labels.sizes(), unit.options());
-  const torch::Tensor sizes = at::zeros({classes}, unit.options()).index_add(0, labels, ones);
-  const torch::Tensor within = sums.square().sum();
-  const torch::Tensor all = sums.sum(0).square().sum();
-  const torch::Tensor pairs = (sizes * (sizes - 1)).sum();
-  const auto m = static_cast<double>(unit.size(0));
-  const torch::Tensor others = m * m - sizes.square().sum();
-  return {(within - unit.square().sum()) / pairs.clamp_min(1),
-          (all - within) / others.clamp_min(1)};
-}
 
 class SupCon : public Method {
  public:
@@ -73,9 +55,9 @@ class SupCon : public Method {
     const torch::Tensor labels = batch.labels.repeat({2});
     StepOutput output;
     output.loss = options_.loss == Form::out
-                      ? supcon_out(rows, labels, options_.temperature, backend_)
-                      : supcon_in(rows, labels, options_.temperature, backend_);
-    const auto [positive, negative] = mean_cosines(rows.detach(), labels, classes_);
+                      ? supcon_out(rows, labels, options_.temperature, backend_, shared(batch))
+                      : supcon_in(rows, labels, options_.temperature, backend_, shared(batch));
+    const auto [positive, negative] = mean_cosines(rows.detach(), labels);
     output.metrics = {{"positive_cosine", positive}, {"negative_cosine", negative}};
     return output;
   }
@@ -84,6 +66,28 @@ class SupCon : public Method {
   MlpHead* projector() override { return projector_.get(); }
 
  private:
+  /// Mean cosine of rows of one class, and of rows of two, of rows [M, D], by way of the classes'
+  /// sums, in O(M * D); 0 where there is no such pair. A row with itself does not count. This
+  /// process's share of what all processes' rows give.
+  std::pair<torch::Tensor, torch::Tensor> mean_cosines(const torch::Tensor& rows,
+                                                       const torch::Tensor& labels) const {
+    const torch::Tensor unit = unit_rows(rows);
+    const torch::Tensor ones = torch::ones({labels.size(0), 1}, unit.options());
+    // A class's sum, how many it has, and their squares.
+    const torch::Tensor columns = at::cat({unit, ones, unit.square().sum(1, true)}, 1);
+    const torch::Tensor classes =
+        sum(at::zeros({classes_, columns.size(1)}, unit.options()).index_add(0, labels, columns));
+    const std::int64_t width = unit.size(1);
+    const torch::Tensor sums = classes.narrow(1, 0, width);
+    const torch::Tensor sizes = classes.select(1, width);
+    const torch::Tensor within = sums.square().sum();
+    const torch::Tensor all = sums.sum(0).square().sum();
+    const torch::Tensor pairs = (sizes * (sizes - 1)).sum();
+    const torch::Tensor others = sizes.sum().square() - sizes.square().sum();
+    return {equal_share((within - classes.select(1, width + 1).sum()) / pairs.clamp_min(1)),
+            equal_share((all - within) / others.clamp_min(1))};
+  }
+
   Options options_;
   LossBackend backend_;
   ViewForward view_forward_;

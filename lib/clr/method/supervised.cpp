@@ -107,8 +107,9 @@ class Supervised : public Method {
     const torch::Tensor rows = at::cat(logits);
     const torch::Tensor wanted = at::cat(labels);
     StepOutput output;
-    output.loss = at::cross_entropy_loss(rows, wanted);
-    output.metrics = {{"top1", rows.detach().argmax(1).eq(wanted).to(torch::kFloat32).mean()}};
+    output.loss = at::cross_entropy_loss(rows, wanted) * share(batch);
+    output.metrics = {
+        {"top1", rows.detach().argmax(1).eq(wanted).to(torch::kFloat32).mean() * share(batch)}};
     return output;
   }
 

@@ -21,10 +21,12 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/xlogy.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
+#include "clr/dist/world.h"
 #include "clr/loss/sinkhorn.h"
 #include "clr/method/method.h"
 
@@ -58,9 +60,9 @@ struct Options {
   }
 };
 
-/// exp of the entropy, its mean if there are several rows: among how many the choice is.
-torch::Tensor perplexity(const torch::Tensor& probabilities) {
-  return (-at::xlogy(probabilities, probabilities).sum(-1)).mean().exp();
+/// Of each row; its exp is among how many the choice is.
+torch::Tensor entropy(const torch::Tensor& probabilities) {
+  return -at::xlogy(probabilities, probabilities).sum(-1);
 }
 
 class Swav : public Method {
@@ -121,7 +123,8 @@ class Swav : public Method {
     return embeddings;
   }
 
-  StepOutput loss(const Embeddings& embeddings, const Batch&, const StepContext& context) override {
+  StepOutput loss(const Embeddings& embeddings, const Batch& batch,
+                  const StepContext& context) override {
     // Without a gradient the optimiser passes them over, momentum and weight decay included.
     const torch::Tensor prototypes = frozen(context) ? prototypes_.detach() : prototypes_;
     std::vector<torch::Tensor> scores;  // of each view, [N, K]
@@ -141,18 +144,21 @@ class Swav : public Method {
       const torch::Tensor part = at::cross_entropy_loss(scores[w] / options_.temperature, wanted);
       output.loss = output.loss.defined() ? output.loss + part : part;
     }
-    output.loss = output.loss / static_cast<double>(assigned * (scores.size() - 1));
+    output.loss =
+        output.loss / static_cast<double>(assigned * (scores.size() - 1)) * share(batch);
     scores.resize(assigned);
-    output.metrics = metrics(embeddings.z[0].detach(), scores, codes);
+    output.metrics = metrics(embeddings.z[0].detach(), scores, codes, share(batch));
     return output;
   }
 
-  void after_step(const Embeddings& embeddings, const Batch&, const StepContext& context) override {
+  void after_step(const Embeddings& embeddings, const Batch& batch,
+                  const StepContext& context) override {
     if (!queue_.defined() || context.epoch < options_.queue_from_epoch) return;
     const torch::NoGradGuard no_grad;
     // The newest come first.
     queue_.copy_(
-        at::cat({embeddings.z.at(0).detach(), queue_}, 1).narrow(1, 0, options_.queue_length));
+        at::cat({gather(embeddings.z.at(0).detach(), batch, 1), queue_}, 1)
+            .narrow(1, 0, options_.queue_length));
   }
 
   Encoder& encoder() override { return *encoder_; }
@@ -166,11 +172,16 @@ class Swav : public Method {
   /// The codes of assigned view `view`, whose scores are given. [N, K], without a gradient.
   torch::Tensor codes_of(std::size_t view, const torch::Tensor& scores) const {
     const auto solve = [this](const torch::Tensor& all) {
-      return sinkhorn(all, options_.epsilon, options_.sinkhorn_iterations);
+      if (world().is_alone()) return sinkhorn(all, options_.epsilon, options_.sinkhorn_iterations);
+      return sinkhorn(all, options_.epsilon, options_.sinkhorn_iterations,
+                      [this](const torch::Tensor& sums) { return world().gather(sums); });
     };
     if (!queue_full_) return solve(scores);
     const torch::NoGradGuard no_grad;
-    const torch::Tensor earlier = at::linear(queue_[static_cast<std::int64_t>(view)], prototypes_);
+    // All have the same queue; each brings its part.
+    const auto [first, last] = world().share(options_.queue_length);
+    const torch::Tensor earlier = at::linear(
+        queue_[static_cast<std::int64_t>(view)].slice(0, first, last), prototypes_);
     // Cloned, or the queue's codes would be kept until the backward pass.
     return solve(at::cat({earlier, scores})).slice(0, earlier.size(0)).clone();
   }
@@ -179,21 +190,23 @@ class Swav : public Method {
   /// is predicted and in codes that spread over all prototypes.
   std::vector<std::pair<std::string, torch::Tensor>> metrics(
       const torch::Tensor& z, const std::vector<torch::Tensor>& scores,
-      const std::vector<torch::Tensor>& codes) const {
+      const std::vector<torch::Tensor>& codes, double share) const {
     const torch::NoGradGuard no_grad;
     torch::Tensor predicted;
-    torch::Tensor spread;
+    std::vector<torch::Tensor> entropies;  // of a code, by view
     for (std::size_t v = 0; v < codes.size(); ++v) {
       const torch::Tensor mean = at::softmax(scores[v] / options_.temperature, 1).mean(0);
       predicted = predicted.defined() ? predicted + mean : mean;
-      spread = spread.defined() ? spread + perplexity(codes[v]) : perplexity(codes[v]);
+      entropies.push_back(entropy(codes[v]).mean());
     }
+    predicted = sum(predicted * share);
+    const torch::Tensor spread = sum(at::stack(entropies) * share).exp().sum();
     const auto views = static_cast<double>(codes.size());
     // |sum of the views|^2 holds each view with itself (1) and each ordered pair.
     const torch::Tensor pairs = z.sum(0).square().sum(1).mean() - views;
-    return {{"positive_cosine", pairs / (views * (views - 1))},
-            {"prototypes_in_use", perplexity(predicted / views)},
-            {"prototypes_per_code", spread / views}};
+    return {{"positive_cosine", pairs / (views * (views - 1)) * share},
+            {"prototypes_in_use", equal_share(entropy(predicted / views).exp())},
+            {"prototypes_per_code", equal_share(spread / views)}};
   }
 
   Options options_;

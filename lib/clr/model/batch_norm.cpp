@@ -10,6 +10,10 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <utility>
+
+#include "clr/dist/world.h"
+#include "clr/model/sync_batch_norm.h"
 
 namespace clr {
 namespace {
@@ -43,11 +47,19 @@ BatchNorm::BatchNorm(std::int64_t channels, bool affine) {
       register_buffer("num_batches_tracked", torch::zeros({}, torch::dtype(torch::kInt64)));
 }
 
+void BatchNorm::set_world(std::shared_ptr<World> world) { world_ = std::move(world); }
+
 torch::Tensor BatchNorm::forward(const torch::Tensor& x) {
   const bool counting = is_training() && !frozen_;
   if (counting) num_batches_tracked.add_(1);
-  const std::int64_t groups = is_training() ? std::min(splits_, x.size(0) / 2) : 1;
-  if (groups > 1) return forward_split(x, groups, counting);
+  const bool synced = is_training() && world_ != nullptr && !world_->is_alone();
+  const std::int64_t splits = synced ? splits_ / world_->size() : splits_;
+  const std::int64_t groups = is_training() ? std::min(splits, x.size(0) / 2) : 1;
+  if (groups > 1 || (synced && splits_ > 1)) return forward_split(x, groups, counting);
+  if (synced) {
+    return sync_batch_norm(world_, x, weight, bias, counting ? running_mean : torch::Tensor(),
+                           counting ? running_var : torch::Tensor(), kMomentum, kEpsilon);
+  }
   const bool running = counting || !is_training();
   return normalize(x, weight, bias, running ? running_mean : torch::Tensor(),
                    running ? running_var : torch::Tensor(), is_training());
@@ -67,8 +79,17 @@ torch::Tensor BatchNorm::forward_split(const torch::Tensor& x, std::int64_t grou
                      counting ? vars[g] : torch::Tensor(), true);
   }
   if (counting) {
-    running_mean.copy_(means.mean(0));
-    running_var.copy_(vars.mean(0));
+    means = means.mean(0);
+    vars = vars.mean(0);
+    if (world_ != nullptr && !world_->is_alone()) {
+      // As many groups everywhere.
+      for (const torch::Tensor& statistic : {means, vars}) {
+        world_->sum(statistic);
+        statistic.div_(world_->size());
+      }
+    }
+    running_mean.copy_(means);
+    running_var.copy_(vars);
   }
   return at::cat(parts);
 }
@@ -96,6 +117,29 @@ void PooledStatistics::take(std::int64_t weight) {
   at::_foreach_copy_(counts_after_, counts_);
   at::_foreach_copy_(buffers_, before_);
   at::_foreach_copy_(counts_, counts_before_);
+}
+
+void average_statistics(const torch::nn::Module& module, World& world, std::int64_t weight) {
+  if (world.is_alone()) return;
+  std::vector<torch::Tensor> statistics;
+  for (const auto& part : module.modules()) {
+    const auto* norm = dynamic_cast<const BatchNorm*>(part.get());
+    if (norm == nullptr) continue;
+    statistics.push_back(norm->running_mean);
+    statistics.push_back(norm->running_var);
+  }
+  if (statistics.empty()) return;
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor own = torch::full({1}, static_cast<double>(weight), statistics[0].options());
+  torch::Tensor all = at::cat(statistics).mul_(own);
+  all = at::cat({all, own});
+  world.sum(all);
+  all.div_(all[-1].clone());
+  std::int64_t first = 0;
+  for (torch::Tensor& statistic : statistics) {
+    statistic.copy_(all.narrow(0, first, statistic.numel()));
+    first += statistic.numel();
+  }
 }
 
 void PooledStatistics::finish() {

@@ -5,9 +5,12 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace clr {
+
+class World;
 
 /// Batch normalisation of [N, C] or [N, C, H, W] over all dimensions but C, as torch.nn.BatchNorm1d
 /// and BatchNorm2d compute it: eps 1e-5, momentum 0.1, running variance unbiased.
@@ -32,6 +35,10 @@ class BatchNorm : public torch::nn::Module {
   ///         groups are every splits-th row.
   void set_splits(std::int64_t splits) { splits_ = splits; }
 
+  /// In training mode the rows are those of all processes (sync_batch_norm.h). With splits, which
+  /// must be a multiple of the processes, each has its part of the groups.
+  void set_world(std::shared_ptr<World> world);
+
   torch::Tensor weight;  ///< undefined if not affine
   torch::Tensor bias;
   torch::Tensor running_mean;
@@ -43,6 +50,7 @@ class BatchNorm : public torch::nn::Module {
 
   bool frozen_ = false;
   std::int64_t splits_ = 1;
+  std::shared_ptr<World> world_;  ///< null: the rows are all there are
 };
 
 /// Lets several forward passes count as one in the running statistics of a module's batch norms.
@@ -69,5 +77,9 @@ class PooledStatistics {
   std::vector<torch::Tensor> counts_after_;
   std::int64_t weight_ = 0;  ///< of all passes so far
 };
+
+/// Running statistics become the mean of those that all processes have, by weight: where each
+/// normalises by its own rows, they move as if these were passes that count as one.
+void average_statistics(const torch::nn::Module& module, World& world, std::int64_t weight);
 
 }  // namespace clr

@@ -4,6 +4,7 @@
 #include <ATen/ops/cat.h>
 
 #include "clr/eval/embedding_health.h"
+#include "clr/train/run_setup.h"
 
 namespace clr {
 namespace {
@@ -21,9 +22,11 @@ void add(std::vector<std::pair<std::string, double>>& values, const std::string&
 }  // namespace
 
 HealthMonitor::HealthMonitor(const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
-                             const torch::Device& device, int loader_threads)
-    : slice_(config, dataset, config.train.health_images, device, loader_threads),
-      augment_(two_views(config.augment)) {}
+                             const torch::Device& device, int loader_threads,
+                             std::shared_ptr<World> world)
+    : slice_(config, dataset, config.train.health_images, device, loader_threads, std::move(world)),
+      augment_(two_views(config.augment)),
+      precision_(config.train.precision) {}
 
 std::vector<std::pair<std::string, double>> HealthMonitor::measure(Method& method) {
   Encoder& encoder = method.encoder();
@@ -31,7 +34,7 @@ std::vector<std::pair<std::string, double>> HealthMonitor::measure(Method& metho
   encoder.eval();
   if (projector != nullptr) projector->eval();
   const Features features = slice_.features(augment_, [&](const torch::Tensor& pixels) {
-    return two_view_rows(encoder, projector, pixels);
+    return two_view_rows(encoder, projector, as_input(pixels, precision_));
   });
   encoder.train();
   if (projector != nullptr) projector->train();

@@ -22,7 +22,8 @@ class HealthMonitor {
  public:
   /// `config` is resolved.
   HealthMonitor(const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
-                const torch::Device& device, int loader_threads);
+                const torch::Device& device, int loader_threads,
+             std::shared_ptr<World> world);
 
   /// h_alignment, h_uniformity, h_deviation, h_rank, h_alpha of the encoder's features; with a projection
   /// head also z_alignment, ... of its output. Nothing when fewer than two images can be read. The
@@ -32,6 +33,7 @@ class HealthMonitor {
  private:
   MonitorSlice slice_;
   AugmentConfig augment_;
+  Precision precision_;
 };
 
 /// The first chain of views, twice.

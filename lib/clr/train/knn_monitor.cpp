@@ -3,6 +3,7 @@
 
 #include "clr/core/autocast.h"
 #include "clr/eval/knn.h"
+#include "clr/train/run_setup.h"
 
 namespace clr {
 namespace {
@@ -12,17 +13,18 @@ constexpr std::int64_t kNeighbours = 10;
 }  // namespace
 
 KnnMonitor::KnnMonitor(const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
-                       const torch::Device& device, int loader_threads)
-    : slice_(config, dataset, config.train.knn_images, device, loader_threads),
+                       const torch::Device& device, int loader_threads,
+                       std::shared_ptr<World> world)
+    : slice_(config, dataset, config.train.knn_images, device, loader_threads, std::move(world)),
       augment_(evaluation_augment(config)),
-      bfloat16_(config.train.precision == Precision::bfloat16),
+      precision_(config.train.precision),
       classes_(static_cast<std::int64_t>(dataset->classes().size())) {}
 
 std::optional<double> KnnMonitor::top1(Encoder& encoder) {
   encoder.eval();
   const Features features = slice_.features(augment_, [&](const torch::Tensor& pixels) {
-    const BFloat16Autocast autocast(slice_.device().type(), bfloat16_);
-    return encoder.forward({pixels});
+    const BFloat16Autocast autocast(slice_.device().type(), precision_ == Precision::bfloat16);
+    return encoder.forward({as_input(pixels, precision_)});
   });
   encoder.train();
   if (features.values.size(0) < 2) return std::nullopt;

@@ -20,7 +20,8 @@ class KnnMonitor {
  public:
   /// `config` is resolved.
   KnnMonitor(const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
-             const torch::Device& device, int loader_threads);
+             const torch::Device& device, int loader_threads,
+             std::shared_ptr<World> world);
 
   /// Accuracy as a fraction; nothing when fewer than two images of the slice can be read. The
   /// encoder is put into eval mode and back.
@@ -31,7 +32,7 @@ class KnnMonitor {
  private:
   MonitorSlice slice_;
   AugmentConfig augment_;
-  bool bfloat16_;
+  Precision precision_;
   std::int64_t classes_;
 };
 

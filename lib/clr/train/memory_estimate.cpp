@@ -5,6 +5,7 @@
 
 #include "clr/core/allocation_meter.h"
 #include "clr/core/autocast.h"
+#include "clr/dist/world.h"
 #include "clr/core/memory.h"
 #include "clr/train/run_setup.h"
 
@@ -38,7 +39,7 @@ class Estimator {
             const torch::Device& device)
       : config_(config), device_(device), augmenter_(config.augment) {
     method_ = build_method(config, dataset_size, classes, steps_per_epoch(config, dataset_size));
-    place_module(*method_, device, channels_last());
+    place_module(*method_, device, channels_last(), config.train.precision);
     method_->train();
     // As late in a run, when queues are full and in use; not what is found once, at the start.
     for (auto& buffer : method_->buffers()) {
@@ -97,7 +98,11 @@ class Estimator {
       values +=
           3.0 * group.size.width * group.size.height * static_cast<double>(group.views.size());
     }
-    const double bytes = config_.train.precision == Precision::bfloat16 ? 2.0 : 4.0;
+    // float64: what the loader gives and what the networks take.
+    const Precision precision = config_.train.precision;
+    const double bytes = precision == Precision::bfloat16  ? 2.0
+                         : precision == Precision::float64 ? 12.0
+                                                           : 4.0;
     return values * bytes * static_cast<double>(images_at_once());
   }
 
@@ -111,8 +116,10 @@ class Estimator {
 
   Batch random_batch(std::int64_t images) const {
     Batch batch;
-    const auto type =
-        config_.train.precision == Precision::bfloat16 ? torch::kBFloat16 : torch::kFloat32;
+    const Precision precision = config_.train.precision;
+    const auto type = precision == Precision::bfloat16  ? torch::kBFloat16
+                      : precision == Precision::float64 ? torch::kFloat64
+                                                        : torch::kFloat32;
     for (const auto& group : augmenter_.groups()) {
       const auto views = static_cast<std::int64_t>(group.views.size());
       torch::Tensor pixels =
@@ -169,7 +176,7 @@ MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Da
   Estimator estimator(config, dataset->size(), static_cast<std::int64_t>(dataset->classes().size()),
                       device);
   MemoryEstimate estimate;
-  const LoaderOptions loader = training_loader_options(config, device, 1);
+  const LoaderOptions loader = training_loader_options(config, device, 1, *World::alone());
   estimate.cache = plan_cache(*dataset, config.data, loader.epochs * loader.passes);
   estimate.parameters = trained(estimator.method());
   estimate.encoder_parameters = trained(estimator.method().encoder());

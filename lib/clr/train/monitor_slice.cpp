@@ -2,6 +2,7 @@
 #include "clr/train/monitor_slice.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "clr/core/rng.h"
 
@@ -19,8 +20,10 @@ std::vector<std::int64_t> fixed_slice(std::int64_t size, std::int64_t wanted) {
 }  // namespace
 
 MonitorSlice::MonitorSlice(const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
-                           std::int64_t images, const torch::Device& device, int loader_threads)
-    : slice_(make_subset(dataset, fixed_slice(dataset->size(), images))), device_(device) {
+                           std::int64_t images, const torch::Device& device, int loader_threads,
+                           std::shared_ptr<World> world)
+    : world_(std::move(world)),
+      slice_(make_subset(dataset, fixed_slice(dataset->size(), images))), device_(device) {
   // Never more at once than training takes: to look must not cost memory that the run does without.
   const TrainConfig& train = config.train;
   const std::int64_t at_once = train.micro_batch > 0 ? train.micro_batch : train.batch_size;
@@ -40,7 +43,7 @@ Features MonitorSlice::features(
     const std::function<torch::Tensor(const torch::Tensor&)>& encode) const {
   const auto loader =
       make_thread_loader(slice_, std::make_shared<const Augmenter>(augment), options_);
-  return extract_features(*loader, *slice_, device_, encode);
+  return extract_features(*loader, *slice_, device_, encode, {}, world_);
 }
 
 }  // namespace clr

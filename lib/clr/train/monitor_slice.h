@@ -19,9 +19,10 @@ class MonitorSlice {
  public:
   /// `config` is resolved; `images` is the most that are wanted.
   MonitorSlice(const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
-               std::int64_t images, const torch::Device& device, int loader_threads);
+               std::int64_t images, const torch::Device& device, int loader_threads,
+               std::shared_ptr<World> world);
 
-  /// extract_features() over the slice, seen through `augment` with draws of a fixed seed, so that
+  /// extract_features() over the slice, by all processes, seen through `augment` with draws of a fixed seed, so that
   /// every call sees the same views.
   Features features(const AugmentConfig& augment,
                     const std::function<torch::Tensor(const torch::Tensor&)>& encode) const;
@@ -30,6 +31,7 @@ class MonitorSlice {
   std::int64_t images() const { return slice_->size(); }
 
  private:
+  std::shared_ptr<World> world_;
   std::shared_ptr<const Dataset> slice_;
   torch::Device device_;
   LoaderOptions options_;

@@ -16,8 +16,10 @@
 
 namespace clr {
 
-enum class Precision { automatic, float32, bfloat16 };
-constexpr auto enum_names(Precision) { return std::array{"auto", "float32", "bfloat16"}; }
+enum class Precision { automatic, float32, bfloat16, float64 };
+constexpr auto enum_names(Precision) {
+  return std::array{"auto", "float32", "bfloat16", "float64"};
+}
 enum class MemoryFormat { automatic, contiguous, channels_last };
 constexpr auto enum_names(MemoryFormat) {
   return std::array{"auto", "contiguous", "channels_last"};
@@ -38,6 +40,7 @@ struct TrainConfig {
   MemoryFormat memory_format = MemoryFormat::automatic;
   LossBackend loss_backend = LossBackend::automatic;
   bool deterministic = false;
+  bool sync_batch_norm = true;
   std::int64_t compute_threads = 0;
   double gradient_clip = 0.0;
   std::int64_t log_every_steps = 10;
@@ -63,7 +66,8 @@ struct TrainConfig {
       "joint: all views in one forward, one set of batch-norm statistics; per_view: one forward "
       "each");
     f("precision", &TrainConfig::precision,
-      "auto: bfloat16 autocast where the processor multiplies it natively, else float32");
+      "auto: bfloat16 autocast where the processor multiplies it natively, else float32; float64: to "
+      "check others against, slow");
     f("memory_format", &TrainConfig::memory_format,
       "of images and convolution weights; auto: channels_last");
     f("loss_backend", &TrainConfig::loss_backend,
@@ -72,8 +76,11 @@ struct TrainConfig {
       "streaming: tiles by LibTorch's operations");
     f("deterministic", &TrainConfig::deterministic,
       "on CUDA: deterministic algorithms, repeatable to the byte; the CPU always is");
+    f("sync_batch_norm", &TrainConfig::sync_batch_norm,
+      "with several processes: batch norm by the whole batch's statistics; false: by those of each "
+      "process's images, as papers that do not say otherwise have it");
     f("compute_threads", &TrainConfig::compute_threads, In{0, 4096},
-      "LibTorch's threads; 0 = all cores");
+      "LibTorch's threads of a process; 0 = all cores, shared among the machine's processes");
     f("gradient_clip", &TrainConfig::gradient_clip, AtLeast{0},
       "largest gradient norm; 0 = no limit");
     f("log_every_steps", &TrainConfig::log_every_steps, In{1, 1e9},

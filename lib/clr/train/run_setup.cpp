@@ -14,21 +14,24 @@
 #include "clr/core/error.h"
 #include "clr/core/rng.h"
 #include "clr/data/stream_plan.h"
+#include "clr/dist/world.h"
 #include "clr/model/encoder.h"
 
 namespace clr {
 
-RunConfig resolve_automatic(RunConfig config, const torch::Device& device) {
+RunConfig resolve_automatic(RunConfig config, const torch::Device& device, int processes) {
   TrainConfig& train = config.train;
   if (train.precision == Precision::automatic) {
     train.precision = fast_bfloat16(device) ? Precision::bfloat16 : Precision::float32;
   }
   if (train.memory_format == MemoryFormat::automatic)
     train.memory_format = MemoryFormat::channels_last;
-  if (train.compute_threads == 0) {
-    train.compute_threads = std::max(1U, std::thread::hardware_concurrency());
-  }
+  if (train.compute_threads == 0) train.compute_threads = default_compute_threads(processes);
   return config;
+}
+
+std::int64_t default_compute_threads(int processes) {
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / processes);
 }
 
 void apply_compute_settings(std::int64_t compute_threads, bool deterministic) {
@@ -44,14 +47,20 @@ void apply_compute_settings(std::int64_t compute_threads, bool deterministic) {
   }
 }
 
-void place_module(torch::nn::Module& module, const torch::Device& device, bool channels_last) {
+void place_module(torch::nn::Module& module, const torch::Device& device, bool channels_last,
+                  Precision precision) {
   module.to(device);
+  if (precision == Precision::float64) module.to(torch::kFloat64);
   if (!channels_last) return;
   for (auto& parameter : module.parameters()) {
     if (parameter.dim() == 4) {
       parameter.set_data(parameter.detach().contiguous(torch::MemoryFormat::ChannelsLast));
     }
   }
+}
+
+torch::Tensor as_input(const torch::Tensor& pixels, Precision precision) {
+  return precision == Precision::float64 ? pixels.to(torch::kFloat64) : pixels;
 }
 
 std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t dataset_size,
@@ -78,8 +87,10 @@ std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t datas
 }
 
 LoaderOptions training_loader_options(const RunConfig& config, const torch::Device& device,
-                                      int threads) {
+                                      int threads, const World& world) {
   LoaderOptions options;
+  options.rank = world.rank();
+  options.world_size = world.size();
   options.seed = static_cast<std::uint64_t>(config.train.seed);
   options.batch_size = config.train.batch_size;
   options.micro_batch = config.train.micro_batch;
@@ -96,10 +107,12 @@ LoaderOptions training_loader_options(const RunConfig& config, const torch::Devi
                        : PixelLayout::planar;
   options.pinned = device.is_cuda();
   options.data = config.data;
+  // What is kept in memory is kept by each of them.
+  options.data.cache_memory /= world.local_size();
   return options;
 }
 
-std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size) {
+std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size, int processes) {
   const std::int64_t batch = config.train.batch_size;
   const std::int64_t steps =
       config.train.drop_last ? dataset_size / batch : (dataset_size + batch - 1) / batch;
@@ -110,6 +123,15 @@ std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size)
                             dataset_size, batch));
   }
   const std::int64_t last = config.train.drop_last ? 0 : dataset_size % batch;
+  const std::int64_t smallest = last == 0 ? batch : last;
+  const std::int64_t part = smallest / micro_batches(smallest, config.train.micro_batch);
+  if (part < processes) {
+    throw Error(ErrorKind::config,
+                fmt::format("/train/{}: expected at least an image for each of the {} processes at a "
+                            "time, got {}; make it larger, set train.drop_last or start fewer",
+                            config.train.micro_batch > 0 ? "micro_batch" : "batch_size", processes,
+                            part));
+  }
   if (last >= 2 && last / micro_batches(last, config.train.micro_batch) < 2) {
     throw Error(ErrorKind::config,
                 fmt::format("/train/micro_batch: expected at least 2 images in each part of an "

@@ -13,14 +13,24 @@
 
 namespace clr {
 
-/// Replaces what `auto` and 0 stand for on this machine.
-RunConfig resolve_automatic(RunConfig config, const torch::Device& device);
+class World;
+
+/// Replaces what `auto` and 0 stand for on this machine, which `processes` share.
+RunConfig resolve_automatic(RunConfig config, const torch::Device& device, int processes = 1);
+
+/// Compute threads of each of `processes` on this machine.
+std::int64_t default_compute_threads(int processes);
 
 /// Settings of LibTorch that a run wants: compute threads, determinism.
 void apply_compute_settings(std::int64_t compute_threads, bool deterministic);
 
-/// Moves a module to the device, convolution weights into the wanted memory format.
-void place_module(torch::nn::Module& module, const torch::Device& device, bool channels_last);
+/// Moves a module to the device, weights into the precision's type, those of convolutions into the
+/// wanted memory format.
+void place_module(torch::nn::Module& module, const torch::Device& device, bool channels_last,
+                  Precision precision);
+
+/// Pixels as a module of that precision takes them.
+torch::Tensor as_input(const torch::Tensor& pixels, Precision precision);
 
 /// Builds the method that a configuration describes, initialised from its seed. `config` is
 /// resolved.
@@ -29,10 +39,11 @@ std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t datas
 
 /// How training walks its data. `config` is resolved.
 LoaderOptions training_loader_options(const RunConfig& config, const torch::Device& device,
-                                      int threads);
+                                      int threads, const World& world);
 
 /// Steps of one epoch. Throws Error{config} when the data do not fill one batch, or their last
-/// batch would be cut into micro-batches of one image.
-std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size);
+/// batch would be cut into micro-batches of one image, or leave one of `processes` none.
+std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size,
+                             int processes = 1);
 
 }  // namespace clr

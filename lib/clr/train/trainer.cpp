@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clr/train/trainer.h"
 
+#include <ATen/ops/stack.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -11,15 +13,20 @@
 #include "clr/core/progress.h"
 #include "clr/core/stop.h"
 #include "clr/data/bad_images.h"
+#include "clr/dist/gradient_reducer.h"
 #include "clr/io/file.h"
+#include "clr/model/batch_norm.h"
 #include "clr/train/device_copies.h"
 #include "clr/train/gradient_cache.h"
 #include "clr/train/guard.h"
 #include "clr/train/health_monitor.h"
 #include "clr/train/knn_monitor.h"
 #include "clr/train/metrics_log.h"
+#include "clr/train/run_agreement.h"
 #include "clr/train/run_folder.h"
 #include "clr/train/run_setup.h"
+#include "clr/train/shared_checkpoint.h"
+#include "clr/train/step_exchange.h"
 #include "clr/train/training_state.h"
 
 namespace fs = std::filesystem;
@@ -81,18 +88,23 @@ class Trainer::Loop {
        const TrainerOptions& options)
       : config_(config),
         options_(options),
+        world_(options.world),
+        exchange_(options.world),
         dataset_(std::move(dataset)),
         copies_(options.device),
         bad_(dataset_->size(), config.data.max_bad),
-        steps_per_epoch_(steps_per_epoch(config, dataset_->size())),
+        steps_per_epoch_(steps_per_epoch(config, dataset_->size(), world_->size())),
         total_steps_(steps_per_epoch_ * config.train.epochs),
         config_json_(dump_text(dump_value(config))),
         guard_(config) {
     const RunConfig& c = config_;
     method_ = build_method(c, dataset_->size(),
                            static_cast<std::int64_t>(dataset_->classes().size()), steps_per_epoch_);
+    method_->join(world_, c.train.sync_batch_norm);
     load_initial_weights();
-    place_module(*method_, options.device, c.train.memory_format == MemoryFormat::channels_last);
+    require_agreement(*world_, config_json_, dataset_->fingerprint(), *method_);
+    place_module(*method_, options.device, c.train.memory_format == MemoryFormat::channels_last,
+                 c.train.precision);
     const OptimizerOptions shared = shared_options(c.optimizer);
     base_rate_ = effective_learning_rate(shared, c.train.batch_size);
     const auto groups = optimizer_groups(*method_, shared.exclude_norm_and_bias);
@@ -100,26 +112,31 @@ class Trainer::Loop {
       for (const auto& [name, parameter] : group.parameters) parameters_.push_back(parameter);
     }
     optimizer_ = optimizers().make(c.optimizer, groups);
+    if (!world_->is_alone()) reducer_ = std::make_unique<GradientReducer>(world_, parameters_);
     const auto augmenter = std::make_shared<const Augmenter>(c.augment);
     log_unfused_views(*augmenter);
     loader_ = make_thread_loader(
-        dataset_, augmenter, training_loader_options(c, options.device, options.loader_threads));
+        dataset_, augmenter, training_loader_options(c, options.device, options.loader_threads, *world_));
     if (dataset_->labelled() && c.train.knn_every_epochs > 0) {
       knn_monitor_ =
-          std::make_unique<KnnMonitor>(c, dataset_, options.device, options.loader_threads);
+          std::make_unique<KnnMonitor>(c, dataset_, options.device, options.loader_threads, world_);
     }
     if (c.train.health_every_epochs > 0) {
       health_monitor_ =
-          std::make_unique<HealthMonitor>(c, dataset_, options.device, options.loader_threads);
+          std::make_unique<HealthMonitor>(c, dataset_, options.device, options.loader_threads,
+                                          world_);
     }
     if (c.train.guard == GuardMode::stop && !health_monitor_) {
       log_warning("train.guard = stop sees no collapse with train.health_every_epochs = 0");
     }
     if (options.resume) resume();
     // Last: what cannot be trained leaves no folder, and what goes on in one is locked from here on.
-    make_output_folder(options.out);
-    metrics_ = std::make_unique<MetricsLog>(options.out, state_.metrics_bytes, state_.step);
-    if (state_.step > 0) guard_.replay(options.out / "metrics.jsonl");
+    if (world_->leads()) {
+      make_output_folder(options.out);
+      metrics_ = std::make_unique<MetricsLog>(options.out, state_.metrics_bytes, state_.step);
+      if (state_.step > 0) guard_.replay(options.out / "metrics.jsonl");
+    }
+    world_->barrier();
   }
 
   bool at_start() const { return state_.step == 0; }
@@ -127,7 +144,7 @@ class Trainer::Loop {
   Method& method() { return *method_; }
 
   void show(const std::string& tag, const std::string& png, int width, int height) {
-    metrics_->picture(tag, png, width, height);
+    if (metrics_) metrics_->picture(tag, png, width, height);
   }
 
   TrainResult run() {
@@ -157,15 +174,16 @@ class Trainer::Loop {
       } else if (looked_at_early()) {
         write_health_row();
       }
-      if (found_ && config_.train.guard == GuardMode::stop) {
-        if (checkpoint_step_ != state_.step) save();
-        progress.finish();
-        throw Error(ErrorKind::diverged, fmt::format("{}: stopped by train.guard: {}",
-                                                     options_.out.string(), found_->message));
+      const StopReason stop = exchange_.agreed(wish());
+      if (stop == StopReason::none) continue;
+      if (checkpoint_step_ != state_.step) save();
+      progress.finish();
+      if (stop == StopReason::guard) {
+        throw Error(ErrorKind::diverged,
+                    fmt::format("{}: stopped by train.guard: {}", options_.out.string(),
+                                found_ ? found_->message : "rank 0 saw why"));
       }
-      if (stop_requested()) {
-        if (!epoch_ended || checkpoint_step_ != state_.step) save();
-        progress.finish();
+      if (stop == StopReason::signal) {
         throw Error(
             ErrorKind::stopped,
             fmt::format(
@@ -174,7 +192,7 @@ class Trainer::Loop {
       }
     }
     progress.finish();
-    if (checkpoint_.empty()) save();
+    if (checkpoint_step_ < 0) save();
     TrainResult result;
     result.epochs = config_.train.epochs;
     result.steps = state_.step;
@@ -202,9 +220,14 @@ class Trainer::Loop {
   }
 
   void resume() {
-    const auto folder = newest_good_checkpoint(options_.out);
-    if (!folder) return;
-    const Checkpoint content = read_checkpoint(*folder);
+    std::optional<fs::path> folder;
+    std::optional<Checkpoint> read;
+    if (world_->leads()) folder = newest_good_checkpoint(options_.out);
+    if (folder) read = read_checkpoint(*folder);
+    read = share_checkpoint(*world_, std::move(read));
+    if (!read) return;
+    if (!folder) folder = options_.out / "checkpoints";
+    const Checkpoint& content = *read;
     const auto stored = content.model.metadata.find("clr.data");
     if (stored != content.model.metadata.end() && stored->second != dataset_->fingerprint()) {
       throw Error(
@@ -215,7 +238,11 @@ class Trainer::Loop {
     }
     state_ = restore_checkpoint(content, folder->string(), *method_, *optimizer_);
     bad_.restore(state_.bad);
-    for (auto& [name, sum] : state_.epoch_sums) sum = sum.to(options_.device);
+    for (auto& [name, sum] : state_.epoch_sums) {
+      sum = sum.to(options_.device);
+      // Of all processes' steps: one has it.
+      if (!world_->leads()) sum.zero_();
+    }
     checkpoint_ = *folder;
     checkpoint_step_ = state_.step;
   }
@@ -233,8 +260,24 @@ class Trainer::Loop {
     const auto start = Clock::now();
     Batch batch = loader_->next();
     waited += seconds_since(start);
+    exchange_.exchange(batch, wish());
     note_bad(batch.bad);
+    if (batch.size() == 0 && batch.total() > 0) {
+      refuse(fmt::format("expected a readable image for each process, got none for rank {}",
+                         world_->rank()));
+    }
     return batch;
+  }
+
+  /// To the device, in the type that the networks take.
+  void move(Batch& batch) const {
+    copies_.move(batch);
+    for (torch::Tensor& group : batch.groups) group = as_input(group, config_.train.precision);
+  }
+
+  StopReason wish() const {
+    if (found_ && config_.train.guard == GuardMode::stop) return StopReason::guard;
+    return stop_requested() ? StopReason::signal : StopReason::none;
   }
 
   [[noreturn]] void refuse(const std::string& what) const {
@@ -253,8 +296,8 @@ class Trainer::Loop {
   Computed whole_batch(const StepContext& context) {
     Computed result;
     result.batch = next_batch(result.waited);
-    require_two(result.batch.size(), "batch");
-    copies_.move(result.batch);
+    require_two(result.batch.total(), "batch");
+    move(result.batch);
     {
       const BFloat16Autocast autocast(options_.device.type(), bfloat16());
       result.embeddings = method_->embed(result.batch);
@@ -263,6 +306,7 @@ class Trainer::Loop {
     result.batch.groups.clear();
     result.output = method_->loss(result.embeddings, result.batch, context);
     optimizer_->zero_grad();
+    if (reducer_) reducer_->expect();
     result.output.loss.backward();
     return result;
   }
@@ -276,14 +320,14 @@ class Trainer::Loop {
     for (std::int64_t i = 0; i < parts; ++i) {
       Batch part = next_batch(result.waited);
       // Without any it is passed over; of one, batch norm can make nothing.
-      if (part.size() > 0) {
-        require_two(part.size(), "micro-batch",
+      if (part.total() > 0) {
+        require_two(part.total(), "micro-batch",
                     "; raise train.micro_batch, or replace unreadable images "
                     "(data.on_error)");
       }
-      images += part.size();
+      images += part.total();
       shown.push_back(part.indices);
-      copies_.move(part);
+      move(part);
       cache.embed(part);
     }
     require_two(images, "batch");
@@ -291,12 +335,13 @@ class Trainer::Loop {
     result.output = cache.loss(context);
     for (const torch::Tensor& indices : shown) {
       Batch part = next_batch(result.waited);
+      if (reducer_ && &indices == &shown.back()) reducer_->expect();
       if (!torch::equal(part.indices, indices)) {
         refuse(
             "expected the images of the first pass again, got others: one could be read only "
             "once; look at the disk");
       }
-      copies_.move(part);
+      move(part);
       cache.backward(part);
     }
     result.embeddings = cache.embeddings();
@@ -316,24 +361,29 @@ class Trainer::Loop {
     Computed computed =
         config_.train.micro_batch > 0 ? in_micro_batches(context) : whole_batch(context);
     StepOutput& output = computed.output;
+    if (reducer_) reducer_->finish();
+    if (!config_.train.sync_batch_norm)
+      average_statistics(*method_, *world_, computed.batch.size());
     const torch::Tensor gradient_norm = limit_gradient();
     optimizer_->step(rate, base_rate_);
     method_->after_step(computed.embeddings, computed.batch, context);
 
     output.metrics.insert(output.metrics.begin(), {"loss", output.loss.detach()});
-    output.metrics.emplace_back("gradient_norm", gradient_norm);
-    output.metrics.emplace_back("learning_rate", torch::tensor(rate, torch::kFloat64));
+    // Like the method's, these are shares that add up.
+    const double share = 1.0 / world_->size();
+    output.metrics.emplace_back("gradient_norm", gradient_norm * share);
+    output.metrics.emplace_back("learning_rate", torch::tensor(rate * share, torch::kFloat64));
     for (const auto& [name, value] : output.metrics) {
       auto& sum = state_.epoch_sums[name];
       const torch::Tensor addend = value.to(torch::kFloat64);
       sum = sum.defined() ? sum + addend : addend.clone();
     }
     // On the CPU every step is looked at; on a GPU that would make it wait for each.
-    if (options_.device.is_cpu() || log_row) check_finite(output.loss, context.step);
+    if (options_.device.is_cpu() || log_row) check_finite(output.loss, computed.batch, context.step);
 
     ++state_.step;
     ++state_.step_in_epoch;
-    const Throughput step{computed.batch.size(), seconds_since(start), computed.waited};
+    const Throughput step{computed.batch.total(), seconds_since(start), computed.waited};
     since_row_.add(step);
     this_epoch_.add(step);
     overall_.add(step);
@@ -348,8 +398,10 @@ class Trainer::Loop {
                     options_.out.string(), what));
   }
 
-  void check_finite(const torch::Tensor& loss, std::int64_t step) {
-    last_loss_ = loss.item<double>();
+  void check_finite(const torch::Tensor& loss, const Batch& batch, std::int64_t step) {
+    // Of several processes, about: as if this one's share were the batch.
+    last_loss_ = loss.item<double>() * static_cast<double>(batch.total()) /
+                 static_cast<double>(batch.size());
     if (!std::isfinite(last_loss_)) {
       diverged(fmt::format("the loss of step {} (epoch {}) is {}", step, state_.epoch, last_loss_));
     }
@@ -399,8 +451,9 @@ class Trainer::Loop {
     return {{"kind", kind}, {"time", unix_time()}, {"step", state_.step}, {"epoch", state_.epoch}};
   }
 
-  /// Writes a row, and what the guard makes of it.
+  /// Writes a row, and what the guard makes of it: rank 0 does.
   void write_row(const Json& json) {
+    if (!metrics_) return;
     metrics_->write(json);
     if (config_.train.guard == GuardMode::off) return;
     auto found = guard_.see(json);
@@ -426,9 +479,33 @@ class Trainer::Loop {
     write_row(json);
   }
 
+  /// Numbers of which each process has a share.
+  std::vector<double> totals(
+      const std::vector<std::pair<std::string, torch::Tensor>>& shares) const {
+    if (shares.empty()) return {};
+    std::vector<torch::Tensor> numbers;
+    for (const auto& [name, value] : shares)
+      numbers.push_back(value.to(torch::kCPU, torch::kFloat64).reshape({}));
+    const torch::Tensor all = at::stack(numbers);
+    world_->sum(all);
+    const auto* data = all.const_data_ptr<double>();
+    return {data, data + all.numel()};
+  }
+
+  /// The sums of the epoch so far become rank 0's, where a checkpoint finds them.
+  void settle_sums() {
+    if (world_->is_alone() || state_.epoch_sums.empty()) return;
+    const std::vector<std::pair<std::string, torch::Tensor>> sums(state_.epoch_sums.begin(),
+                                                                  state_.epoch_sums.end());
+    const std::vector<double> values = totals(sums);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      sums[i].second.fill_(world_->leads() ? values[i] : 0.0);
+  }
+
   void write_step_row(const StepOutput& output) {
     Json json = row("step");
-    for (const auto& [name, value] : output.metrics) json[name] = value.item<double>();
+    const std::vector<double> values = totals(output.metrics);
+    for (std::size_t i = 0; i < values.size(); ++i) json[output.metrics[i].first] = values[i];
     json["images_per_s"] = since_row_.images_per_s();
     json["data_wait"] = since_row_.data_wait();
     write_row(json);
@@ -437,8 +514,11 @@ class Trainer::Loop {
 
   void end_epoch() {
     Json json = row("epoch");
-    for (const auto& [name, sum] : state_.epoch_sums) {
-      json[name] = sum.item<double>() / static_cast<double>(steps_per_epoch_);
+    const std::vector<std::pair<std::string, torch::Tensor>> sums(state_.epoch_sums.begin(),
+                                                                  state_.epoch_sums.end());
+    const std::vector<double> values = totals(sums);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      json[sums[i].first] = values[i] / static_cast<double>(steps_per_epoch_);
     }
     state_.last_epoch_loss = json["loss"].get<double>();
     if (!std::isfinite(state_.last_epoch_loss))
@@ -488,6 +568,13 @@ class Trainer::Loop {
 
   void save() {
     check_weights();
+    settle_sums();
+    checkpoint_step_ = state_.step;
+    if (world_->leads()) write();
+    world_->barrier();
+  }
+
+  void write() {
     state_.metrics_bytes = metrics_->sync();
     state_.bad = bad_.images();
     if (!state_.bad.empty()) write_bad_list();
@@ -495,7 +582,6 @@ class Trainer::Loop {
         options_.out, state_.step,
         make_checkpoint(*method_, *optimizer_, state_, config_json_, dataset_->fingerprint()),
         config_.train.keep_checkpoints);
-    checkpoint_step_ = state_.step;
   }
 
   void write_bad_list() const {
@@ -511,6 +597,8 @@ class Trainer::Loop {
 
   RunConfig config_;
   TrainerOptions options_;
+  std::shared_ptr<World> world_;
+  StepExchange exchange_;
   std::chrono::steady_clock::time_point epoch_line_{};  ///< when the last one was shown
   std::shared_ptr<const Dataset> dataset_;
   DeviceCopies copies_;
@@ -522,11 +610,12 @@ class Trainer::Loop {
   double base_rate_ = 0.0;
   std::vector<torch::Tensor> parameters_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<GradientReducer> reducer_;  ///< null: one process
   std::unique_ptr<Loader> loader_;
   LoaderTimes loader_times_;  ///< up to the last row of an epoch
   std::unique_ptr<KnnMonitor> knn_monitor_;
   std::unique_ptr<HealthMonitor> health_monitor_;
-  std::unique_ptr<MetricsLog> metrics_;
+  std::unique_ptr<MetricsLog> metrics_;  ///< rank 0's
   Guard guard_;
   std::optional<Guard::Finding> found_;  ///< what it saw last
   TrainingState state_;

@@ -13,6 +13,7 @@
 
 #include "clr/data/dataset.h"
 #include "clr/data/loader.h"
+#include "clr/dist/world.h"
 #include "clr/io/safetensors.h"
 #include "clr/method/method.h"
 #include "clr/train/run_config.h"
@@ -28,6 +29,7 @@ struct TrainerOptions {
   std::string init_name;  ///< where it came from, for messages
   bool resume = false;
   bool silent = false;  ///< no line an epoch
+  std::shared_ptr<World> world = World::alone();  ///< all of them train this run together
 };
 
 struct TrainResult {
@@ -45,7 +47,9 @@ struct TrainResult {
 
 /// Runs a configuration to its end: epochs become metrics.jsonl and checkpoints in options.out.
 ///
-/// Deterministic: stopping and resuming anywhere gives the same bytes.
+/// Deterministic: stopping and resuming anywhere gives the same bytes. Of several processes each
+/// trains on its share of every batch, and all have the same networks at every step; rank 0 alone
+/// reads and writes options.out. A checkpoint does not know how many there were.
 class Trainer {
  public:
   /// Builds everything, and finds every fault that can be found before the first step; then makes

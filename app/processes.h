@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+
+#include "clr/dist/world.h"
+
+namespace clr {
+
+/// The options of commands that several processes may run together.
+struct ProcessOptions {
+  int join_timeout = 60;
+  int stall_timeout = 600;
+
+  void add_to(CLI::App& command);
+};
+
+/// The processes that a launcher has started with this one; alone without a launcher. Of several,
+/// all but rank 0 write errors only, and these have their rank in front.
+/// Throws:  as World::join().
+std::shared_ptr<World> join_processes(const ProcessOptions& options);
+
+/// For commands that one process runs.
+/// Throws:  Error{usage} where a launcher has started several.
+void require_one_process(const std::string& command);
+
+/// The last things before the program ends. A process that ends with an error tells the others and
+/// the launcher, and one that ends because of another gives the launcher time to see who was first.
+void leave_processes();
+void end_processes(int code, const std::string& message);
+
+/// "rank 2: " where there are several, for an error's line.
+std::string rank_prefix();
+
+}  // namespace clr
