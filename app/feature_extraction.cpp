@@ -93,9 +93,10 @@ FeatureExtractor::FeatureExtractor(const ModelSource& source, const EvalConfig& 
                                    const FeatureOptions& options)
     : world_(options.world),
       layer_(options.layer),
-      device_(resolve_device(options.compute.device)),
+      device_(resolve_device(options.compute.device, options.world->local_rank())),
       config_(config),
       run_(source.run) {
+  world_->use_device(device_);
   loader_threads_ = options.compute.loader_threads(device_.is_cuda(), world_->local_size());
   config_.train = resolve(config_.train, device_, world_->local_size());
   apply_compute_settings(config_.train.compute_threads, /*deterministic=*/false);

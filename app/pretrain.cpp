@@ -79,10 +79,9 @@ RunConfig read_config(ConfigDocument& document, const PretrainOptions& options,
   RunConfig config = read_run_config(document);
   const fs::path path = fs::path(options.out) / "config.json";
   // Rank 0's: the others need not see the run's folder.
-  const std::string text =
-      world.broadcast(options.resume && world.leads() && holds_run(options.out)
-                          ? read_file(path, ErrorKind::checkpoint)
-                          : "");
+  const std::string text = world.broadcast(options.resume && world.leads() && holds_run(options.out)
+                                               ? read_file(path, ErrorKind::checkpoint)
+                                               : "");
   if (!text.empty()) {
     const Json stored = parse_json(text, path.string());
     Json given = dump_value(config);
@@ -135,8 +134,9 @@ void print_plan(const Json& plan, const RunConfig& config) {
        plan["precision"].get<std::string>() + ", " + plan["memory_format"].get<std::string>()},
       {"device", plan["device"].get<std::string>()}};
   if (const int processes = plan["processes"].get<int>(); processes > 1)
-    rows.push_back({"processes", fmt::format("{}, each with {} threads", processes,
-                                             config.train.compute_threads)});
+    rows.push_back({"processes", fmt::format("{}, each with {} thread{}", processes,
+                                             config.train.compute_threads,
+                                             config.train.compute_threads == 1 ? "" : "s")});
   if (plan.contains("parameters")) {
     rows.push_back(
         {"parameters",
@@ -212,7 +212,8 @@ void run(PretrainOptions options) {
         options.out +
             ": already holds a run; add --resume to go on with it, or choose another --out");
   }
-  const c10::Device device = resolve_device(options.compute.device);
+  const c10::Device device = resolve_device(options.compute.device, world->local_rank());
+  world->use_device(device);
   ConfigDocument document = load_config(options.config, "pretrain");
   const RunConfig config = read_config(document, options, device, *world);
   const std::shared_ptr<const Dataset> dataset = open_dataset(options.data, config.data);

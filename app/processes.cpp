@@ -62,17 +62,20 @@ std::shared_ptr<World> join_processes(const ProcessOptions& options) {
   processes.launch = launch_of_environment();
   const Launch& launch = processes.launch;
   if (launch.size == 1) return processes.world = World::alone();
+  // The others may go while they are written to, which is an error to report and not a way to end.
+  std::signal(SIGPIPE, SIG_IGN);
   // A launcher that is killed would leave its processes behind.
-  if (launch.launcher == "torchrun" || launch.launcher == "mpirun") prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (launch.launcher == "torchrun" || launch.launcher == "mpirun")
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (launch.rank != 0) set_log_level(LogLevel::quiet);
   WorldOptions world_options;
   world_options.join_timeout = std::chrono::seconds(options.join_timeout);
   world_options.limits.stall = std::chrono::seconds(options.stall_timeout);
   processes.world = World::join(launch, fmt::format("clr {}", CLR_VERSION), world_options);
-  log_info("{} processes{} (started by {})", launch.size,
-           processes.world->hosts() > 1 ? fmt::format(" on {} machines", processes.world->hosts())
-                                        : "",
-           launch.launcher == "environment" ? "RANK and WORLD_SIZE" : launch.launcher);
+  log_info(
+      "{} processes{} (started by {})", launch.size,
+      processes.world->hosts() > 1 ? fmt::format(" on {} machines", processes.world->hosts()) : "",
+      launch.launcher == "environment" ? "RANK and WORLD_SIZE" : launch.launcher);
   return processes.world;
 }
 

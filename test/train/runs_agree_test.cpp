@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // For scripts: CLR_RUN_A and CLR_RUN_B are the folders of two runs; their tensors and metrics are to
 // agree within CLR_TOLERANCE.
+#include <fmt/format.h>
 #include <torch/torch.h>
 
 #include <cmath>
@@ -48,7 +49,9 @@ void compare(const clr::SafeTensors& a, const clr::SafeTensors& b, double tolera
     CATCH_REQUIRE(other.defined());
     CATCH_REQUIRE(other.sizes() == tensor.sizes());
     CATCH_REQUIRE(other.scalar_type() == tensor.scalar_type());
-    CATCH_CHECK(distance(tensor, other) <= tolerance);
+    const double apart = distance(tensor, other);
+    CATCH_INFO(fmt::format("{:.3g} apart", apart));
+    CATCH_CHECK(apart <= tolerance);
   }
 }
 
@@ -87,7 +90,7 @@ CATCH_TEST_CASE("two runs agree", "[.][runs_agree]") {
       const bool measured = name.starts_with("h_") || name.starts_with("z_");
       const double expected = value.get<double>();
       const double got = right[i].at(name).get<double>();
-      CATCH_INFO(name);
+      CATCH_INFO(fmt::format("{}: {:.3g} apart", name, std::abs(got - expected)));
       CATCH_CHECK(std::abs(got - expected) <=
                   std::max(tolerance, measured ? 1e-4 : 0.0) * std::max(1.0, std::abs(expected)));
     }

@@ -60,20 +60,21 @@ std::string first_match(const char* file, const std::string& key) {
 
 }  // namespace
 
-c10::Device resolve_device(const std::string& name) {
+c10::Device resolve_device(const std::string& name, int local_rank) {
   if (name == "cpu") return c10::Device(c10::kCPU);
   if (name == "auto") {
     if (!std::filesystem::exists("/dev/nvidiactl")) return c10::Device(c10::kCPU);
     try {
       load_cuda("cuda");
-      log_info("device auto: cuda:0 ({})", device_description(c10::Device(c10::kCUDA, 0)));
-      return c10::Device(c10::kCUDA, 0);
+      const c10::Device device(c10::kCUDA, static_cast<c10::DeviceIndex>(local_rank));
+      log_info("device auto: {} ({})", device.str(), device_description(device));
+      return device;
     } catch (const Error& error) {
       log_info("device auto: cpu ({})", error.what());
       return c10::Device(c10::kCPU);
     }
   }
-  int index = 0;
+  int index = local_rank;
   if (name != "cuda") {
     const char* digits = name.c_str() + (name.starts_with("cuda:") ? 5 : name.size());
     const char* end = name.c_str() + name.size();

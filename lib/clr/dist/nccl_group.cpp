@@ -38,12 +38,12 @@ c10::intrusive_ptr<c10d::Backend> make_nccl_group(const c10::intrusive_ptr<c10d:
                                                   int rank, int size, const c10::Device& device,
                                                   std::chrono::milliseconds timeout) {
   std::array<char, 1024> message{};
-  c10d::Backend* group =
-      load()(store.get(), rank, size, device.index(), timeout.count(), message.data(), message.size());
+  c10d::Backend* group = load()(store.get(), rank, size, device.index(), timeout.count(),
+                                message.data(), message.size());
   if (group == nullptr) {
     const std::string text = message.data();
-    throw Error(ErrorKind::device,
-                fmt::format("several processes on GPUs: NCCL: {}", text.substr(0, text.find('\n'))));
+    throw Error(ErrorKind::device, fmt::format("several processes on GPUs: NCCL: {}",
+                                               text.substr(0, text.find('\n'))));
   }
   return c10::intrusive_ptr<c10d::Backend>::reclaim(group);
 }

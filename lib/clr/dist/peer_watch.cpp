@@ -22,7 +22,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// How long the main thread may take to come to where it is told.
-constexpr std::chrono::seconds kGrace{8};
+constexpr std::chrono::seconds kGrace{4};
 
 constexpr const char* kEnding = "ending";
 
@@ -43,6 +43,7 @@ Ending ending_from(const std::string& text) {
 
 PeerWatch::PeerWatch(const Meeting& meeting, int rank, WatchLimits limits)
     : meeting_(meeting), rank_(rank), limits_(limits), own_(meeting.store->clone()) {
+  meeting_.store->setTimeout(limits_.silence);
   own_->setTimeout(limits_.silence);
   successor_.seen = successor_.progressed = Clock::now();
   beat();
@@ -153,9 +154,7 @@ std::optional<Ending> PeerWatch::ending() const {
 Ending PeerWatch::end(Ending ending) {
   try {
     // The first one counts.
-    const auto store = meeting_.store->clone();
-    store->setTimeout(limits_.silence);
-    ending = ending_from(store->compareSet(kEnding, "", to_text(ending)));
+    ending = ending_from(meeting_.store->compareSet(kEnding, "", to_text(ending)));
   } catch (const std::exception&) {
     // The store is gone, and with it those who could be told.
   }
@@ -167,8 +166,7 @@ Ending PeerWatch::find_lost(const std::string& symptom) {
   // A process that ends by an error of its own has said so before its connections broke.
   std::vector<int> silent;
   try {
-    const auto store = meeting_.store->clone();
-    store->setTimeout(limits_.silence);
+    c10d::Store* const store = meeting_.store.get();
     const auto beats = [&] {
       std::vector<std::string> texts;
       for (std::size_t rank = 0; rank < meeting_.peers.size(); ++rank) {
@@ -205,7 +203,8 @@ Ending PeerWatch::find_lost(const std::string& symptom) {
        fmt::format("{}: lost: it was killed, or its machine is gone", fmt::join(names, ", "))});
 }
 
-void PeerWatch::leave() {
+void PeerWatch::leave(std::chrono::seconds patience) {
+  if (!thread_.joinable()) return;
   {
     const std::lock_guard lock(mutex_);
     leaving_ = true;
@@ -215,9 +214,10 @@ void PeerWatch::leave() {
   try {
     own_->set(left_key(rank_), "1");
     if (rank_ != 0) return;
+    const Clock::time_point end = Clock::now() + patience;
     for (int rank = 1; rank < static_cast<int>(meeting_.peers.size()); ++rank) {
-      own_->wait({left_key(rank)},
-                 std::chrono::duration_cast<std::chrono::milliseconds>(limits_.silence));
+      while (!own_->check({left_key(rank)}) && Clock::now() < end)
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
   } catch (const std::exception&) {
     // Who comes no more has nothing to say either; the work is done.

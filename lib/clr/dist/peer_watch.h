@@ -58,9 +58,9 @@ class PeerWatch {
   /// A collective failed: who is gone? Takes some periods to tell the dead from the living.
   Ending find_lost(const std::string& symptom);
 
-  /// Leaves in order: nobody is to miss this process. Rank 0 waits until all have left, as it may
-  /// hold the store.
-  void leave();
+  /// Leaves in order: nobody is to miss this process. Rank 0, which may hold the store, waits at
+  /// most so long until all have left, who may still have something to read there.
+  void leave(std::chrono::seconds patience);
 
  private:
   struct Beat {

@@ -68,6 +68,8 @@ bool is_loopback(const std::string& address) {
   return address.empty() || address.starts_with("127.") || address == "::1";
 }
 
+constexpr const char* kGaveUp = "gave_up";
+
 std::string hello_key(int rank) { return fmt::format("hello/{}", rank); }
 
 std::string to_text(const Peer& peer) {
@@ -142,12 +144,15 @@ std::vector<Peer> wait_for_peers(const Launch& launch, c10d::Store& store,
       return true;
     });
     if (missing.empty()) return peers;
+    if (store.check({kGaveUp})) throw Error(ErrorKind::device, store.get_to_str(kGaveUp));
     if (Clock::now() > end) {
-      throw Error(
-          ErrorKind::device,
-          fmt::format("expected {} processes within {} s, got none for rank {}; look at its "
-                      "output, at RANK and at WORLD_SIZE",
-                      launch.size, timeout.count(), fmt::join(missing, ", ")));
+      const std::string text = fmt::format(
+          "expected {} processes within {} s, got none for rank {}; look at its output, "
+          "at RANK and at WORLD_SIZE",
+          launch.size, timeout.count(), fmt::join(missing, ", "));
+      // For those who came later and still wait.
+      store.set(kGaveUp, text);
+      throw Error(ErrorKind::device, text);
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
@@ -202,6 +207,11 @@ Meeting meet(const Launch& launch, const std::string& program, std::chrono::seco
                               program, other, rank));
     }
     settle_address(launch, meeting.peers);
+  } catch (const Error&) {
+    // The store goes with rank 0, and others may be about to read there what is wrong.
+    if (!launch.agent_store && launch.rank == 0)
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    throw;
   } catch (const c10::Error& error) {
     throw Error(ErrorKind::device, fmt::format("{}:{}: the store of the processes was lost: {}",
                                                launch.address, launch.port, first_line(error)));

@@ -20,9 +20,15 @@
 
 #include "clr/core/error.h"
 #include "clr/dist/gloo_group.h"
+#include "clr/dist/nccl_group.h"
 
 namespace clr {
 namespace {
+
+/// How long rank 0 waits for those who are still at work, and for those who only have to read why it
+/// ended.
+constexpr std::chrono::seconds kLeave{60};
+constexpr std::chrono::seconds kFarewell{4};
 
 /// As many rows as the longest part has, so that all send equally many.
 torch::Tensor padded(const torch::Tensor& x, std::int64_t rows) {
@@ -66,12 +72,14 @@ std::shared_ptr<World> World::join(const Launch& launch, const std::string& prog
     ++world->local_size_;
   }
   world->hosts_ = static_cast<int>(machines.size());
+  world->store_ = meeting.store;
+  // The watch is to end what hangs; the groups' own time is for when even that fails.
+  world->timeout_ = options.join_timeout + 2 * options.limits.stall;
   world->watch_ = std::make_unique<PeerWatch>(meeting, launch.rank, options.limits);
   world->guarded([&] {
-    // The watch is to end what hangs; the group's own time is for when even that fails.
-    world->group_ = make_gloo_group(c10::make_intrusive<c10d::PrefixStore>("gloo", meeting.store),
-                                    launch.rank, launch.size, meeting.peers[own].address,
-                                    options.join_timeout + 2 * options.limits.stall);
+    world->group_ =
+        make_gloo_group(c10::make_intrusive<c10d::PrefixStore>("gloo", meeting.store), launch.rank,
+                        launch.size, meeting.peers[own].address, world->timeout_);
   });
   return world;
 }
@@ -84,6 +92,20 @@ void World::throw_ending(const Ending& ending) const {
               own ? ending.text : fmt::format("ended, as another process did: {}", ending.text));
 }
 
+void World::use_device(const c10::Device& device) {
+  if (is_alone() || !device.is_cuda()) return;
+  guarded([&] {
+    device_group_ = make_nccl_group(c10::make_intrusive<c10d::PrefixStore>("nccl", store_), rank_,
+                                    size_, device, timeout_);
+  });
+}
+
+c10d::Backend& World::group(const torch::Tensor& x) const {
+  if (x.is_cpu()) return *group_;
+  TORCH_CHECK(device_group_ != nullptr, "expected use_device() before tensors on ", x.device());
+  return *device_group_;
+}
+
 void World::guarded(const std::function<void()>& step) {
   if (const auto ending = watch_->ending()) throw_ending(*ending);
   watch_->progress();
@@ -91,6 +113,9 @@ void World::guarded(const std::function<void()>& step) {
   try {
     step();
     watch_->set_waiting(false);
+  } catch (const Error&) {
+    watch_->set_waiting(false);
+    throw;
   } catch (const std::exception& error) {
     const std::string text = error.what();
     const Ending ending = watch_->find_lost(text.substr(0, text.find('\n')));
@@ -107,7 +132,7 @@ torch::Tensor World::gather(const torch::Tensor& x) {
   sizes.at(0) *= size_;
   torch::Tensor output = at::empty(sizes, input.options());
   if (output.numel() == 0) return output;
-  guarded([&] { group_->_allgather_base(output, input)->wait(); });
+  guarded([&] { group(input)._allgather_base(output, input)->wait(); });
   return output;
 }
 
@@ -138,7 +163,8 @@ torch::Tensor World::sum_scatter(const torch::Tensor& x, const std::vector<std::
   std::vector<std::int64_t> sizes = input.sizes().vec();
   sizes.at(0) = rows;
   torch::Tensor output = at::empty(sizes, input.options());
-  if (output.numel() != 0) guarded([&] { group_->_reduce_scatter_base(output, input)->wait(); });
+  if (output.numel() != 0)
+    guarded([&] { group(input)._reduce_scatter_base(output, input)->wait(); });
   return output.narrow(0, 0, counts.at(static_cast<std::size_t>(rank_)));
 }
 
@@ -150,7 +176,7 @@ World::Pending World::sum_later(const torch::Tensor& x) {
   TORCH_CHECK(x.is_contiguous(), "sum: expected a contiguous tensor");
   std::vector<torch::Tensor> tensors = {x.detach()};
   c10::intrusive_ptr<c10d::Work> work;
-  guarded([&] { work = group_->allreduce(tensors); });
+  guarded([&] { work = group(x).allreduce(tensors); });
   pending.finish_ = [this, work] { guarded([&] { work->wait(); }); };
   return pending;
 }
@@ -161,8 +187,7 @@ void World::Pending::wait() {
 
 std::vector<std::string> World::gather_text(const std::string& text) {
   if (is_alone()) return {text};
-  const torch::Tensor own =
-      at::full({1}, static_cast<std::int64_t>(text.size()), torch::kInt64);
+  const torch::Tensor own = at::full({1}, static_cast<std::int64_t>(text.size()), torch::kInt64);
   const torch::Tensor sizes = gather(own);
   std::vector<std::int64_t> counts;
   for (int rank = 0; rank < size_; ++rank) counts.push_back(sizes[rank].item<std::int64_t>());
@@ -192,7 +217,7 @@ void World::broadcast(const torch::Tensor& x) {
   if (is_alone() || x.numel() == 0) return;
   TORCH_CHECK(x.is_contiguous(), "broadcast: expected a contiguous tensor");
   std::vector<torch::Tensor> tensors = {x.detach()};
-  guarded([&] { group_->broadcast(tensors)->wait(); });
+  guarded([&] { group(x).broadcast(tensors)->wait(); });
 }
 
 void World::barrier() {
@@ -215,11 +240,13 @@ World::OwnWork::~OwnWork() {
 
 bool World::end(int code, const std::string& message) {
   if (is_alone()) return true;
-  return watch_->end({rank_, code, fmt::format("rank {}: {}", rank_, message)}).rank == rank_;
+  const Ending ending = watch_->end({rank_, code, fmt::format("rank {}: {}", rank_, message)});
+  watch_->leave(kFarewell);
+  return ending.rank == rank_;
 }
 
 void World::leave() {
-  if (!is_alone()) watch_->leave();
+  if (!is_alone()) watch_->leave(kLeave);
 }
 
 }  // namespace clr

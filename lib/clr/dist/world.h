@@ -17,6 +17,7 @@
 
 namespace c10d {
 class Backend;
+class Store;
 }  // namespace c10d
 
 namespace clr {
@@ -57,6 +58,11 @@ class World {
   int local_size() const { return local_size_; }
   /// Machines.
   int hosts() const { return hosts_; }
+
+  /// From now on tensors on `device` may be exchanged too: between GPUs by NCCL. All processes, once,
+  /// before the first.
+  /// Throws:  as make_nccl_group().
+  void use_device(const c10::Device& device);
 
   /// This process's part of `count` things: [first, last), the parts equal but for one thing.
   std::pair<std::int64_t, std::int64_t> share(std::int64_t count) const {
@@ -133,7 +139,12 @@ class World {
   int local_rank_ = 0;
   int local_size_ = 1;
   int hosts_ = 1;
-  c10::intrusive_ptr<c10d::Backend> group_;
+  c10d::Backend& group(const torch::Tensor& x) const;
+
+  c10::intrusive_ptr<c10d::Backend> group_;         ///< of the CPU
+  c10::intrusive_ptr<c10d::Backend> device_group_;  ///< of GPUs, if they are used
+  c10::intrusive_ptr<c10d::Store> store_;
+  std::chrono::milliseconds timeout_{};
   std::unique_ptr<PeerWatch> watch_;
 };
 

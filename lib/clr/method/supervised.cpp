@@ -109,7 +109,7 @@ class Supervised : public Method {
     StepOutput output;
     output.loss = at::cross_entropy_loss(rows, wanted) * share(batch);
     output.metrics = {
-        {"top1", rows.detach().argmax(1).eq(wanted).to(torch::kFloat32).mean() * share(batch)}};
+        {"top1", rows.detach().argmax(1).eq(wanted).to(torch::kFloat64).mean() * share(batch)}};
     return output;
   }
 

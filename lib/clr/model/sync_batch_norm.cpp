@@ -6,6 +6,7 @@
 #include <ATen/ops/var_mean.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <optional>
 #include <vector>
 
 #include "clr/dist/kept_world.h"
@@ -57,22 +58,16 @@ Moments moments_of(World& world, const Tensor& x) {
 }
 
 struct SyncBatchNorm : torch::autograd::Function<SyncBatchNorm> {
+  /// weight and bias are optional, as undefined tensors are no arguments here.
   static Tensor forward(AutogradContext* context, const std::shared_ptr<World>& world,
-                        const Tensor& x, const Tensor& weight, const Tensor& bias,
-                        Tensor running_mean, Tensor running_var, double momentum, double epsilon) {
-    const Tensor wide = x.to(c10::promoteTypes(x.scalar_type(), torch::kFloat32));
-    const Moments moments = moments_of(*world, wide);
-    const Tensor scale = (moments.var + epsilon).rsqrt();
-    if (running_mean.defined()) {
-      running_mean.lerp_(moments.mean.to(running_mean.scalar_type()), momentum);
-      running_var.lerp_(
-          (moments.var * (moments.count / (moments.count - 1))).to(running_var.scalar_type()),
-          momentum);
-    }
-    context->save_for_backward({x, weight, moments.mean, scale, moments.count});
+                        const Tensor& x, const std::optional<Tensor>& weight,
+                        const std::optional<Tensor>& bias, const Moments& moments,
+                        const Tensor& scale) {
+    context->save_for_backward(
+        {x, weight ? *weight : Tensor(), moments.mean, scale, moments.count});
     context->saved_data["world"] = KeptWorld::keep(world);
-    Tensor y = (wide - beside(moments.mean, x)).mul_(beside(scale, x));
-    if (weight.defined()) y.mul_(beside(weight, x)).add_(beside(bias, x));
+    Tensor y = (x.to(moments.mean.scalar_type()) - beside(moments.mean, x)).mul_(beside(scale, x));
+    if (weight) y.mul_(beside(*weight, x)).add_(beside(*bias, x));
     return y.to(x.scalar_type());
   }
 
@@ -84,8 +79,7 @@ struct SyncBatchNorm : torch::autograd::Function<SyncBatchNorm> {
     const Tensor& scale = saved[3];
     const Tensor& count = saved[4];
     const Tensor dy = gradients.at(0).to(mean.scalar_type());
-    const Tensor normalized =
-        (x.to(mean.scalar_type()) - beside(mean, x)).mul_(beside(scale, x));
+    const Tensor normalized = (x.to(mean.scalar_type()) - beside(mean, x)).mul_(beside(scale, x));
     const std::vector<std::int64_t> dimensions = reduced(x);
     const std::int64_t channels = x.size(1);
     const Tensor own = at::cat({dy.sum(dimensions), (dy * normalized).sum(dimensions)});
@@ -100,7 +94,7 @@ struct SyncBatchNorm : torch::autograd::Function<SyncBatchNorm> {
       dbias = own.narrow(0, 0, channels).to(weight.scalar_type());
       dweight = own.narrow(0, channels, channels).to(weight.scalar_type());
     }
-    return {{}, dx.to(x.scalar_type()), dweight, dbias, {}, {}, {}, {}};
+    return {{}, dx.to(x.scalar_type()), dweight, dbias, {}, {}};
   }
 };
 
@@ -110,7 +104,21 @@ torch::Tensor sync_batch_norm(const std::shared_ptr<World>& world, const torch::
                               const torch::Tensor& weight, const torch::Tensor& bias,
                               const torch::Tensor& running_mean, const torch::Tensor& running_var,
                               double momentum, double epsilon) {
-  return SyncBatchNorm::apply(world, x, weight, bias, running_mean, running_var, momentum, epsilon);
+  Moments moments;
+  {
+    const torch::NoGradGuard no_grad;
+    moments = moments_of(*world, x.to(c10::promoteTypes(x.scalar_type(), torch::kFloat32)));
+    if (running_mean.defined()) {
+      const Tensor unbiased = moments.var * (moments.count / (moments.count - 1));
+      running_mean.lerp_(moments.mean.to(running_mean.scalar_type()), momentum);
+      running_var.lerp_(unbiased.to(running_var.scalar_type()), momentum);
+    }
+  }
+  const auto optional = [](const Tensor& tensor) {
+    return tensor.defined() ? std::optional<Tensor>(tensor) : std::nullopt;
+  };
+  return SyncBatchNorm::apply(world, x, optional(weight), optional(bias), moments,
+                              (moments.var + epsilon).rsqrt());
 }
 
 }  // namespace clr

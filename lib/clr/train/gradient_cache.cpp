@@ -68,17 +68,13 @@ void GradientCache::embed(const Batch& micro_batch) {
   const std::int64_t rows = micro_batch.size();
   if (rows == 0) return;
   const torch::NoGradGuard no_grad;
-  Part part{rows_,
-            rows,
-            GeneratorState(device_),
-            {},
-            micro_batch.labels,
-            micro_batch.indices};
+  Part part{rows_, rows, GeneratorState(device_), {}, micro_batch.labels, micro_batch.indices};
   batch_.counts.resize(micro_batch.counts.size());
   for (std::size_t i = 0; i < micro_batch.counts.size(); ++i)
     batch_.counts[i] += micro_batch.counts[i];
   part.embeddings = through_networks(micro_batch);
-  statistics_.take(rows);
+  // Of all processes: their statistics are of all of them.
+  statistics_.take(micro_batch.total());
   rows_ += rows;
   batch_.epoch = micro_batch.epoch;
   batch_.step = micro_batch.step;

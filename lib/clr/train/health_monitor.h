@@ -23,7 +23,7 @@ class HealthMonitor {
   /// `config` is resolved.
   HealthMonitor(const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
                 const torch::Device& device, int loader_threads,
-             std::shared_ptr<World> world);
+                std::shared_ptr<World> world = nullptr);
 
   /// h_alignment, h_uniformity, h_deviation, h_rank, h_alpha of the encoder's features; with a projection
   /// head also z_alignment, ... of its output. Nothing when fewer than two images can be read. The

@@ -21,7 +21,7 @@ class KnnMonitor {
   /// `config` is resolved.
   KnnMonitor(const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
              const torch::Device& device, int loader_threads,
-             std::shared_ptr<World> world);
+             std::shared_ptr<World> world = nullptr);
 
   /// Accuracy as a fraction; nothing when fewer than two images of the slice can be read. The
   /// encoder is put into eval mode and back.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <thread>
+#include <vector>
 
 #include "clr/augment/augmenter.h"
 #include "clr/core/device.h"
@@ -50,7 +51,14 @@ void apply_compute_settings(std::int64_t compute_threads, bool deterministic) {
 void place_module(torch::nn::Module& module, const torch::Device& device, bool channels_last,
                   Precision precision) {
   module.to(device);
-  if (precision == Precision::float64) module.to(torch::kFloat64);
+  if (precision == Precision::float64) {
+    // module.to(type) would take integers along.
+    std::vector<torch::Tensor> tensors = module.parameters();
+    for (const torch::Tensor& buffer : module.buffers()) tensors.push_back(buffer);
+    for (torch::Tensor& tensor : tensors) {
+      if (tensor.is_floating_point()) tensor.set_data(tensor.to(torch::kFloat64));
+    }
+  }
   if (!channels_last) return;
   for (auto& parameter : module.parameters()) {
     if (parameter.dim() == 4) {
@@ -126,11 +134,11 @@ std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size,
   const std::int64_t smallest = last == 0 ? batch : last;
   const std::int64_t part = smallest / micro_batches(smallest, config.train.micro_batch);
   if (part < processes) {
-    throw Error(ErrorKind::config,
-                fmt::format("/train/{}: expected at least an image for each of the {} processes at a "
-                            "time, got {}; make it larger, set train.drop_last or start fewer",
-                            config.train.micro_batch > 0 ? "micro_batch" : "batch_size", processes,
-                            part));
+    throw Error(
+        ErrorKind::config,
+        fmt::format("/train/{}: expected at least an image for each of the {} processes at a "
+                    "time, got {}; make it larger, set train.drop_last or start fewer",
+                    config.train.micro_batch > 0 ? "micro_batch" : "batch_size", processes, part));
   }
   if (last >= 2 && last / micro_batches(last, config.train.micro_batch) < 2) {
     throw Error(ErrorKind::config,
