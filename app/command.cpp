@@ -97,6 +97,10 @@ std::string percent_interval(double fraction, double low, double high) {
   return fmt::format("{:.1f} % [{:.1f}, {:.1f}]", 100 * fraction, 100 * low, 100 * high);
 }
 
+std::string plural(std::int64_t count, const std::string& thing) {
+  return fmt::format("{} {}{}", format_count(count), thing, count == 1 ? "" : "s");
+}
+
 std::string shell_quoted(const std::string& argument) {
   constexpr const char* kPlain =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@%";

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <utility>
@@ -41,6 +42,10 @@ struct ComputeOptions {
   int loader_threads(bool with_gpu, int processes = 1) const;
 };
 
+/// Help of --data: what PATH may be; all of it is in docs/cli.md.
+inline constexpr const char* kDataHelp =
+    "images: a folder, a list (csv, tsv, jsonl), tars, a .clrpack, or CIFAR, MNIST or STL-10";
+
 /// --quiet, -v, --log-level: of every command.
 void add_log_options(CLI::App& command);
 
@@ -59,6 +64,9 @@ void print_facts(const std::vector<std::pair<std::string, std::string>>& facts);
 /// "43.4 % [42.4, 44.4]".
 std::string percent(double fraction);
 std::string percent_interval(double fraction, double low, double high);
+
+/// "1 epoch", "1,200 epochs".
+std::string plural(std::int64_t count, const std::string& thing);
 
 /// A word as a shell reads it, in quotes where it needs them.
 std::string shell_quoted(const std::string& word);

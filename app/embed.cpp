@@ -149,8 +149,7 @@ void add_embed_command(CLI::App& program, Action& action) {
   auto options = std::make_shared<EmbedOptions>();
   CLI::App* command = program.add_subcommand("embed", "write the features of images to a file");
   options->features.add_to(*command);
-  command->add_option("--data", options->data, "image folder, CIFAR folder or tar, or list file")
-      ->required();
+  command->add_option("--data", options->data, kDataHelp)->required();
   command
       ->add_option("--output", options->output,
                    "FILE.npy (with FILE.index.csv), FILE.csv or FILE.safetensors")

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "command.h"
@@ -40,7 +41,14 @@ Json knn_json(const std::vector<KnnResult>& results) {
   return list;
 }
 
-void print_knn_table(const std::vector<KnnResult>& results) {
+void print_knn_table(std::vector<KnnResult> results) {
+  // In the grid knn.temperature stands before knn.temperatures.
+  const auto order = [](const KnnResult& result) {
+    return std::make_tuple(result.metric, result.weighting, result.temperature);
+  };
+  std::stable_sort(
+      results.begin(), results.end(),
+      [&order](const KnnResult& a, const KnnResult& b) { return order(a) < order(b); });
   std::vector<std::vector<std::string>> rows = {{"kNN, top-1 in %"}};
   for (const KnnResult& result : results) {
     const std::string column = fmt::format("k {}", result.k);

@@ -12,7 +12,7 @@ namespace clr {
 /// [{"k", "metric", "weighting", "temperature" (where it has one), "top1"}], in the grid's order.
 Json knn_json(const std::vector<KnnResult>& results);
 
-/// A row a way to vote, a column a k.
-void print_knn_table(const std::vector<KnnResult>& results);
+/// A row a way to vote, temperatures in order; a column a k.
+void print_knn_table(std::vector<KnnResult> results);
 
 }  // namespace clr

@@ -378,7 +378,7 @@ class LinearEvaluation {
     fs::remove_all(training_folder / "checkpoints", ignored);
     const RunConfig run = training_.of_draw(labelled->size(), seed);
     return {trained.head,
-            fmt::format("linear, {} epochs", run.train.epochs),
+            fmt::format("linear, {}", plural(run.train.epochs, "epoch")),
             {{"epochs", trained.training.epochs},
              {"steps", trained.training.steps},
              {"loss", trained.training.loss},

@@ -115,8 +115,7 @@ void add_predict_command(CLI::App& program, Action& action) {
       ->add_option("--checkpoint", options->checkpoint,
                    "folder of a linear-eval or finetune, or its seed_K")
       ->required();
-  command->add_option("--data", options->data, "image folder, CIFAR folder or tar, or list file")
-      ->required();
+  command->add_option("--data", options->data, kDataHelp)->required();
   command->add_option("--output", options->output, "FILE.csv")->required();
   command->add_option("--config", options->config,
                       "configuration file or preset of an evaluation, over the stored one");

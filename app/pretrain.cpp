@@ -125,8 +125,8 @@ void print_plan(const Json& plan, const RunConfig& config) {
   std::vector<std::pair<std::string, std::string>> rows = {
       {"images", format_count(plan["images"].get<std::int64_t>()) +
                      (classes > 0 ? fmt::format(" in {} classes", classes) : ", unlabelled")},
-      {"steps", fmt::format("{} ({} epochs of {})", format_count(plan["steps"].get<std::int64_t>()),
-                            plan["epochs"].get<std::int64_t>(),
+      {"steps", fmt::format("{} ({} of {})", format_count(plan["steps"].get<std::int64_t>()),
+                            plural(plan["epochs"].get<std::int64_t>(), "epoch"),
                             plan["steps_per_epoch"].get<std::int64_t>())},
       {"effective learning rate",
        fmt::format("{:.6g}", plan["effective_learning_rate"].get<double>())},
@@ -156,7 +156,7 @@ void print_plan(const Json& plan, const RunConfig& config) {
   }
   if (plan.contains("trial")) {
     const Json& trial = plan["trial"];
-    rows.push_back({"speed", fmt::format("{:.0f} images/s in a trial of {} steps of {}",
+    rows.push_back({"speed", fmt::format("{:.0f} images/s in a trial of {} steps of {} images",
                                          trial["images_per_s"].get<double>(),
                                          trial["steps"].get<std::int64_t>(),
                                          trial["batch_size"].get<std::int64_t>())});
@@ -362,8 +362,7 @@ void add_pretrain_command(CLI::App& program, Action& action) {
   CLI::App* command =
       program.add_subcommand("pretrain", "train an encoder on images without labels");
   command->add_option("--config", options->config, "configuration file or preset")->required();
-  command->add_option("--data", options->data, "image folder, CIFAR folder or tar, or list file")
-      ->required();
+  command->add_option("--data", options->data, kDataHelp)->required();
   command->add_option("--init", options->init,
                       ".safetensors file with the weights to start from: clr's, torchvision's, "
                       "timm's, MoCo's and others'");
@@ -375,8 +374,9 @@ void add_pretrain_command(CLI::App& program, Action& action) {
   command->add_flag("--resume", options->resume, "go on with the run in --out");
   command->add_flag("--dry-run", options->dry_run,
                     "resolve and check everything, print the plan, stop");
-  command->add_flag("!--no-trial", options->trial,
-                    "with --dry-run: do not measure the speed by a few steps");
+  command->add_flag_callback(
+      "--no-trial", [options] { options->trial = false; },
+      "with --dry-run: do not measure the speed by a few steps");
   command->add_flag("--json", options->json, "print the result as JSON on standard output");
   options->compute.add_to(*command);
   options->processes.add_to(*command);

@@ -33,10 +33,6 @@ struct ReportOptions {
 
 using Row = std::vector<std::string>;
 
-std::string plural(std::size_t count, const std::string& thing) {
-  return fmt::format("{} {}{}", count, thing, count == 1 ? "" : "s");
-}
-
 std::string lines_of(const std::vector<Row>& rows) {
   std::string text;
   for (const std::string& line : align_table(rows)) text += line + "\n";
@@ -76,10 +72,16 @@ std::string describe(const RunReport& report, const ReportGroup& group) {
 std::string best_line(const RunReport& report) {
   const ReportGroup& group = report.groups[*report.best];
   const MetricSummary& metric = group.metrics.at(report.judged_by);
+  const auto& [low, high] = metric.summary.ci95;
+  if (metric.values.size() == 1 && low == high) {
+    // As of a mean over several data sets.
+    return fmt::format("* best {}: {} with {}\n  (of one run; its evaluation states no interval)\n",
+                       metric_title(report.judged_by), percent(metric.summary.mean),
+                       describe(report, group));
+  }
   return fmt::format(
       "* best {}: {} with {}\n  (95 % interval {})\n", metric_title(report.judged_by),
-      percent_interval(metric.summary.mean, metric.summary.ci95[0], metric.summary.ci95[1]),
-      describe(report, group),
+      percent_interval(metric.summary.mean, low, high), describe(report, group),
       metric.values.size() == 1
           ? std::string("of one run, by its test images")
           : fmt::format("of the mean over {} seeds, Student's t", metric.values.size()));
@@ -138,7 +140,7 @@ std::string text_of(const RunReport& report) {
   if (report.best) text += best_line(report);
 
   std::string problems;
-  std::size_t count = 0;
+  std::int64_t count = 0;
   for (const RunRecord& run : report.runs) {
     if (run.problem.empty()) continue;
     problems += fmt::format("  {}: {}\n", run.folder.string(), run.problem);
@@ -342,7 +344,7 @@ void run(const ReportOptions& options) {
   if (report.groups.empty() && !page) {
     throw Error(ErrorKind::data,
                 fmt::format("{}: expected a finished run, got {} not complete ({}: {})",
-                            options.runs[0], plural(report.runs.size(), "run"),
+                            options.runs[0], plural(std::ssize(report.runs), "run"),
                             report.runs[0].folder.string(), report.runs[0].problem));
   }
   for (const std::string& warning : report.warnings) log_warning("{}", warning);
@@ -363,6 +365,7 @@ void run(const ReportOptions& options) {
     std::cout << text << std::flush;
   } else {
     write_file_durably(options.output, text);
+    log_info("{}: {}", plural(std::ssize(report.runs), "run"), options.output);
   }
 }
 

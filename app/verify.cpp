@@ -126,7 +126,7 @@ Verified verify(const RunRecord& run, const VerifyOptions& options) {
 std::string extent(const Verified& verified) {
   const RunRecord& run = verified.run;
   const auto epochs = verified.verdict.epochs;
-  if (run.finished) return fmt::format("{} epoch{}", epochs, epochs == 1 ? "" : "s");
+  if (run.finished) return plural(epochs, "epoch");
   const auto all = run.config.value(Json::json_pointer("/train/epochs"), std::int64_t{0});
   return fmt::format("{} of {} epochs, {}", epochs, all,
                      run.problem.empty() ? "not finished" : run.problem);

@@ -4,9 +4,8 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const main = document.getElementById("main");
-  // Okabe and Ito's colours, which people with any colour vision can tell apart.
-  const palette = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#7f7f7f", "#b2a400", "#a65628"];
-  const colour = (i) => palette[i % palette.length];
+  const colours = 10;
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const charts = [];
 
   // ------------------------------------------------------------------------------ small things
@@ -24,6 +23,21 @@
   const interval = (ci) => (ci && ci[1] > ci[0] ? ` [${percent(ci[0])}, ${percent(ci[1])}]` : "");
   const count = (x) => Number(x).toLocaleString("en");
   const short = (name) => (name.length > 60 ? "…" + name.slice(-59) : name);
+  // A path may be broken between its folders, a long folder between its words.
+  const words = (name) => {
+    const parts = make("span");
+    for (const folder of name.match(/[^/]*\/|[^/]+$/g) || []) {
+      for (const part of folder.length > 24 ? folder.match(/[^_-]*[_-]|[^_-]+$/g) : [folder]) parts.append(part, make("wbr"));
+    }
+    return parts;
+  };
+  // Of a chain of operations the names; of what else is long the beginning. All of it when pointed at.
+  const setting = (value) => {
+    if (value === null) return "–";
+    const whole = typeof value === "string" ? value : JSON.stringify(value);
+    if (Array.isArray(value) && value.every((each) => each && each.type)) return make("span", {title: whole}, words(value.map((each) => each.type).join(", ")));
+    return whole.length > 40 ? make("span", {title: whole}, `${whole.slice(0, 37)}…`) : whole;
+  };
   const table = (heading, rows, options = {}) => {
     const body = make("tbody");
     rows.forEach((row, i) => {
@@ -48,19 +62,23 @@
   const missing = (text) => make("p", {class: "quiet"}, text);
 
   // ------------------------------------------------------------------------------------- charts
-  const ink = () => getComputedStyle(document.documentElement).getPropertyValue("--quiet").trim();
-  const rule = () => getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
   const axis = (title, more = {}) => ({title: {display: true, text: title}, grid: {}, ticks: {maxTicksLimit: 7}, ...more});
-  // Powers of ten alone are written.
-  const power = (value) => {
-    if (Math.abs(Math.log10(value) - Math.round(Math.log10(value))) > 1e-9) return "";
-    return value >= 0.01 ? count(value) : value.toExponential(0);
+  // Powers of ten, and over up to three of them their 2 and 5 fold: a line and a number each, no others.
+  const power = (value) => (value >= 0.01 ? count(value) : value.toExponential(0));
+  const decades = (scale) => {
+    const lead = (value) => Math.round(value / 10 ** Math.floor(Math.log10(value) + 1e-9));
+    const wide = scale.max / scale.min > 1001;
+    scale.ticks = scale.ticks.filter((tick) => (wide ? [1] : [1, 2, 5]).includes(lead(tick.value)));
   };
   const recolour = (chart) => {
     for (const scale of Object.values(chart.options.scales)) {
-      scale.title.color = ink();
-      scale.ticks.color = ink();
-      scale.grid.color = rule();
+      scale.title.color = style("--quiet");
+      scale.ticks.color = style("--quiet");
+      scale.grid.color = style("--line");
+    }
+    for (const set of chart.data.datasets) {
+      set.borderColor = style(`--line-${set.tone % colours}`);
+      set.backgroundColor = set.borderColor + (set.fade || "");
     }
   };
   const draw = (config, tall = false) => {
@@ -81,15 +99,15 @@
     options: {
       animation: false, maintainAspectRatio: false, spanGaps: true, interaction: {mode: "nearest", intersect: false},
       plugins: {legend: {display: false}, ...(more.plugins || {})},
-      scales: {x: more.logarithmic ? axis(x, {type: "logarithmic", ticks: {callback: power, maxRotation: 0}}) : axis(x, {type: "linear"}), y: axis(y)},
+      scales: {x: more.logarithmic ? axis(x, {type: "logarithmic", ticks: {callback: power, maxRotation: 0}, afterBuildTicks: decades}) : axis(x, {type: "linear", suggestedMin: 0}), y: axis(y)},
     },
   });
   const curve = (label, xs, ys, i, more = {}) => ({
     label, data: xs.map((x, k) => ({x, y: ys[k]})).filter((p) => p.y !== null && p.y !== undefined && p.x !== null),
-    borderColor: colour(i), backgroundColor: colour(i), borderWidth: 2, pointRadius: xs.length > 40 ? 0 : 2, tension: 0, ...more,
+    tone: i, borderWidth: 2, pointRadius: xs.length > 40 ? 0 : 2, tension: 0, ...more,
   });
   const keys = (names) => make("div", {class: "keys"}, ...names.map((name, i) =>
-    make("span", {}, make("i", {style: {background: colour(i)}}), name)));
+    make("span", {}, make("i", {style: {background: `var(--line-${i % colours})`}}), words(name))));
 
   // ---------------------------------------------------------------------------------- the parts
   const titles = {
@@ -105,14 +123,12 @@
     const {keys: differing, groups, best, incomplete} = data.summary;
     const metrics = data.metrics;
     const accuracy = (m) => m.endsWith("_top1");
-    const name = (m) => m.replace(/_top1$/, "").replaceAll("_", " ").replace("knn", "kNN") + (accuracy(m) ? " top-1, %" : "");
+    const name = (m) => m.replace(/_top1$/, "").replaceAll("_", " ").replace("knn", "kNN").replace("images per s", "images/s") + (accuracy(m) ? " top-1, %" : "");
     const number = (m, x) => (accuracy(m) ? percent(x) : m === "images_per_s" ? x.toFixed(0) : x.toPrecision(4));
+    const lists = [...differing.keys()].filter((k) => groups.some((g) => g.values[differing[k].pointer] instanceof Object)).map((k) => k + 1);
     const rows = groups.map((group) => [
-      group.runs.length === 1 ? group.runs[0].run : `${group.runs[0].run} and ${group.runs.length - 1} more`,
-      ...differing.map((key) => {
-        const value = group.values[key.pointer];
-        return value === null ? "–" : typeof value === "string" ? value : JSON.stringify(value);
-      }),
+      words(group.runs.length === 1 ? group.runs[0].run : `${group.runs[0].run} and ${group.runs.length - 1} more`),
+      ...differing.map((key) => setting(group.values[key.pointer])),
       group.runs.length,
       ...metrics.map((m) => {
         const found = group.metrics[m];
@@ -122,7 +138,7 @@
       }),
     ]);
     box.append(table(["run", ...differing.map((k) => k.head), "seeds", ...metrics.map(name)], rows,
-      {best: best ? best.group : -1, text: [0]}));
+      {best: best ? best.group : -1, text: [0, ...lists]}));
     box.append(make("p", {class: "quiet"}, "In brackets 95 % intervals; ± one deviation over seeds."));
     if (data.paired) box.append(make("p", {}, data.paired));
     for (const one of incomplete) box.append(make("p", {class: "note"}, `${one.run}: ${one.problem}`));
@@ -139,7 +155,7 @@
     const grid = make("div", {class: "grid"});
     const steps = runs.map((r, i) => r.curves.steps.loss && curve(r.name, r.curves.steps.step, r.curves.steps.loss, i, {pointRadius: 0, borderWidth: 1.5})).filter(Boolean);
     if (steps.length) grid.append(card("loss by step", line(steps, "step", "loss")));
-    const epochKeys = ["knn_top1", "h_rank", "z_rank", "h_uniformity", "z_uniformity", "z_alignment", "h_alignment", "h_deviation", "z_deviation", "h_alpha", "positive_cosine", "negative_cosine", "gradient_norm", "learning_rate", "images_per_s"];
+    const epochKeys = ["knn_top1", "h_rank", "z_rank", "h_uniformity", "z_uniformity", "h_alignment", "z_alignment", "h_deviation", "z_deviation", "h_alpha", "positive_cosine", "negative_cosine", "gradient_norm", "learning_rate", "images_per_s"];
     for (const key of epochKeys) {
       const series = runs.map((r, i) => {
         const epochs = r.curves.epochs;
@@ -168,8 +184,11 @@
 
   function knnGrid(knn) {
     const ks = [...new Set(knn.map((c) => c.k))];
+    const kind = (cell) => `${cell.metric} ${cell.weighting}`;
+    const kinds = [...new Set(knn.map(kind))];
+    const sorted = [...knn].sort((a, b) => kinds.indexOf(kind(a)) - kinds.indexOf(kind(b)) || (a.temperature || 0) - (b.temperature || 0));
     const names = new Map();
-    for (const cell of knn) {
+    for (const cell of sorted) {
       const metric = cell.metric || "cosine";
       const name = cell.weighting === "temperature" ? `${metric}, temperature ${cell.temperature ?? ""}` :
         cell.weighting === "distance" ? `${metric}, 1 / distance` : `${metric}, majority`;
@@ -219,8 +238,8 @@
     const map = evaluation.map;
     const groups = map.classes.length ? map.classes : ["images"];
     const datasets = groups.map((name, c) => ({
-      label: name, data: [], rows: [], backgroundColor: colour(c) + "cc", borderColor: colour(c), pointRadius: 3,
-      pointStyle: ["circle", "triangle", "rect", "rectRot", "cross", "star"][Math.floor(c / palette.length) % 6],
+      label: name, data: [], rows: [], tone: c, fade: "cc", pointRadius: 3,
+      pointStyle: ["circle", "triangle", "rect", "rectRot", "cross", "star"][Math.floor(c / colours) % 6],
     }));
     map.x.forEach((x, i) => {
       const set = datasets[map.classes.length ? map.label[i] : 0];
@@ -248,6 +267,10 @@
       tip.style.left = `${Math.min(place.left + context.tooltip.caretX + 12, window.innerWidth - 250)}px`;
       tip.style.top = `${Math.min(place.top + context.tooltip.caretY + 12, window.innerHeight - 150)}px`;
     };
+    // The same steps on both axes.
+    const extent = Math.max(...[map.x, map.y].map((values) => Math.max(...values) - Math.min(...values))) || 1;
+    const ten = 10 ** Math.floor(Math.log10(extent / 7));
+    const steps = {ticks: {stepSize: ten * [1, 2, 5, 10].find((times) => times * ten * 7 >= extent)}};
     const share = map.shares ? map.shares.map((s) => `, ${percent(s)} % of the variance`) : ["", ""];
     const drawn = draw({
       type: "scatter",
@@ -255,7 +278,7 @@
       options: {
         animation: false, maintainAspectRatio: false,
         plugins: {legend: {display: false}, tooltip: {enabled: false, external: show}},
-        scales: {x: axis(`first component${share[0]}`), y: axis(`second component${share[1]}`)},
+        scales: {x: axis(`first component${share[0]}`, steps), y: axis(`second component${share[1]}`, steps)},
       },
     }, true);
     const note = `${map.method} of features of length 1; ${count(map.x.length)} of ${count(map.images ?? map.x.length)} test images. Point at one to see it.`;
@@ -274,7 +297,7 @@
       const sorted = [...points].sort((a, b) => a.train_images - b.train_images);
       const band = (side, fill) => ({
         label: "", data: sorted.map((p) => ({x: p.train_images, y: 100 * p.ci95[side]})), borderWidth: 0, pointRadius: 0, pointHitRadius: 0,
-        backgroundColor: colour(i) + "33", fill,
+        tone: i, fade: "33", fill,
       });
       return [band(0, false), band(1, "-1"), curve(name, sorted.map((p) => p.train_images), sorted.map((p) => 100 * p.top1), i, {pointRadius: 3})];
     });
@@ -293,8 +316,9 @@
       const r = e.result;
       const open = all.length <= 2 || index === 0;
       const inside = make("div", {});
-      const title = `${short(run.name)}: ${e.name} – top-1 ${percent(r.top1)} %${interval(r.ci95)}`;
-      const details = make("details", open ? {open: ""} : {}, make("summary", {}, title), inside);
+      const sets = r.transfer ? `, mean of ${r.transfer.length} data sets` : "";
+      const title = make("summary", {}, words(`${short(run.name)}: ${e.name}`), ` – top-1 ${percent(r.top1)}\u00a0%${interval(r.ci95)}${sets}`);
+      const details = make("details", open ? {open: ""} : {}, title, inside);
       box.append(details);
       const facts = [["test images", r.test_images], ["labelled training images", r.train_images], ["classes", r.classes], ["layer", r.layer], ["protocol", r.protocol]]
         .filter(([, v]) => v !== undefined).map(([k, v]) => `${k}: ${typeof v === "number" ? count(v) : v}`);
@@ -310,7 +334,7 @@
       if (r.l2_tried) {
         const sorted = [...r.l2_tried].sort((a, b) => a.l2 - b.l2);
         grid.append(card("regularisation path", line([curve("held-out top-1", sorted.map((t) => t.l2), sorted.map((t) => 100 * t.validation_top1), 0, {pointRadius: 3})], "l2", "held-out top-1, %", {logarithmic: true}),
-          make("p", {class: "quiet"}, `chosen on held-out training images: l2 = ${Number(r.l2).toPrecision(3)}`)));
+          make("p", {class: "quiet"}, `chosen on held-out training images: l2 = ${Number(Number(r.l2).toPrecision(3))}`)));
       }
       const facts2 = [];
       if (r.centroids) facts2.push(["nearest class centroid", percent(r.centroids.top1) + " %"]);
@@ -323,14 +347,14 @@
       if (r.per_class && r.per_class.length <= 200) grid.append(card("accuracy of each class", perClass(r.per_class)));
       if (r.confusion && r.class_names.length <= 60) grid.append(card("confusion (rows: true class)", confusion(r)));
       if (r.most_confused && r.most_confused.length) {
-        grid.append(card("taken for each other most", table(["class", "taken for", "images", "of the class, %"],
+        grid.append(card("taken for each other most", table(["class", "taken for", "images", "share, %"],
           r.most_confused.slice(0, 10).map((m) => [m.class, m.taken_for, count(m.images), percent(m.share)]), {text: [0, 1]})));
       }
       inside.append(grid);
       if (e.map && e.map.x) inside.append(make("div", {style: {marginTop: "18px"}}, embeddingMap(e)));
       if (e.neighbors) {
-        inside.append(make("h3", {}, "nearest neighbours"), make("p", {class: "quiet"}, "Test images, each beside the training images most like it; green frames: the same class."),
-          make("img", {class: "sheet", src: e.neighbors, alt: "test images and their nearest neighbours"}));
+        inside.append(make("h3", {}, "nearest neighbours"), make("p", {class: "quiet"}, "Test images, each beside the training images most like it. Green frame: the same class; red: another, which is named."),
+          make("div", {class: "scroll"}, make("img", {class: "sheet", src: e.neighbors, alt: "test images and their nearest neighbours"})));
       }
       // Charts inside a closed part have no width yet.
       details.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")));
@@ -342,9 +366,9 @@
     if (!shown.length) return;
     const box = section("views", "Augmented views");
     shown.forEach((run, i) => {
-      const image = make("img", {class: "sheet", src: run.views, alt: "images and what training sees of them"});
+      const image = make("div", {class: "scroll"}, make("img", {class: "sheet", src: run.views, alt: "images and what training sees of them"}));
       if (shown.length === 1) box.append(image);
-      else box.append(make("details", i === 0 ? {open: ""} : {}, make("summary", {}, short(run.name)), image));
+      else box.append(make("details", i === 0 ? {open: ""} : {}, make("summary", {}, words(short(run.name))), image));
     });
   }
 
@@ -356,7 +380,7 @@
         ["images/s", r.images_per_s && r.images_per_s.toFixed(0)], ["time", r.seconds && `${(r.seconds / 60).toFixed(1)} min`],
         ["peak memory", r.peak_memory_bytes && `${(r.peak_memory_bytes / 1e9).toFixed(2)} GB`]].filter(([, v]) => v !== undefined);
       if (r.best_knn) facts.push(["kNN on training images", `${percent(r.knn_top1)} % after the last epoch, ${percent(r.best_knn.top1)} % after the best, ${r.best_knn.epoch + 1} (the last is what is kept and judged)`]);
-      box.append(make("h3", {}, short(run.name)));
+      box.append(make("h3", {}, words(short(run.name))));
       if (facts.length) box.append(make("p", {class: "quiet"}, facts.map(([k, v]) => `${k}: ${v}`).join(" · ")));
       if (run.repeat) box.append(make("pre", {}, run.repeat));
       if (run.config) box.append(make("details", {}, make("summary", {}, "config.json"), make("pre", {}, JSON.stringify(run.config, null, 2))));
@@ -365,7 +389,7 @@
 
   // ------------------------------------------------------------------------------------ the page
   const names = data.runs.map((r) => r.name);
-  document.getElementById("title").textContent = names.length === 1 ? names[0] : `${names.length} runs`;
+  document.getElementById("title").replaceChildren(names.length === 1 ? words(names[0]) : `${names.length} runs`);
   document.title = `clr report: ${document.getElementById("title").textContent}`;
   document.getElementById("subtitle").textContent = `made ${data.made.replace("_", " ").replace(/(\d\d)-(\d\d)-(\d\d)$/, "$1:$2:$3")} by clr ${data.version}` +
     (data.pictured < names.length ? `; pictures of the first ${data.pictured} runs` : "");

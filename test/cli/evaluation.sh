@@ -69,6 +69,11 @@ expect 2 'label-curve' only linear-eval --checkpoint run --train set --test set 
 check "transfer: a table" grep -q "other  *2  *16  *8 " stderr
 check "transfer: each set in a folder" test -s transfer/other/result.json -a -s transfer/set/predictions.csv
 check "transfer: in one result" test "$(grep -c '"data": ' transfer.json)" -eq 2
+"$CLR" report transfer --json >report.json
+check "transfer: to the report a measure of its own" grep -q '"transfer_top1"' report.json
+check "transfer: and no linear accuracy" test "$(grep -c '"linear_top1"' report.json)" -eq 0
+"$CLR" report transfer >report.txt
+check "transfer: no interval" grep -q 'its evaluation states no interval' report.txt
 mkdir -p below && (cd below && "$CLR" linear-eval --checkpoint ../run --train ../set --test ../set --train ../other/train \
   --test ../other/test --out up --quiet)
 check "transfer: a set above gives its own name" test -s below/up/set/result.json -a -s below/up/other/result.json

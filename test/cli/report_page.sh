@@ -70,6 +70,12 @@ check "fine-tuning: is not repeated by clr pretrain" test "$(grep -c 'clr pretra
 "$CLR" linear-eval --checkpoint run_1 --train plain --test plain --protocol heads --set probe.heads.epochs=2 --out heads --quiet
 check "heads are a linear evaluation" grep -q '"linear_top1"' <("$CLR" report heads --json)
 
+"$CLR" linear-eval --checkpoint run_1 --train plain --test plain --train hostile --test hostile --out transfer --quiet || fail "two sets"
+"$CLR" report transfer --output transfer.html 2>said.txt || fail "an evaluation on two sets"
+load transfer.html transfer
+check "transfer: is said to be a mean" grep -q 'mean of 2 data sets' transfer.dom
+check "transfer: the page's file is said" grep -q 'transfer.html' said.txt
+
 # What cannot be read of one run hides no other.
 cp -r run_1 broken
 printf '{"kind":5}\n' >>broken/metrics.jsonl

@@ -51,6 +51,12 @@ check "metrics.jsonl is equal but for times" cmp whole.txt broken.txt
 # What the guard says of random pictures is chance, though both runs must say the same.
 check "a row at the start, a step and an epoch" test "$(grep -vc '"kind":"guard"' whole.txt)" -eq $((1 + 84 + 12))
 
+# A finished run is left as it is.
+listing() { find "$1" -mindepth 1 -type f -printf '%p %s %T@\n' | sort; }
+before=$(listing whole)
+check "a finished run may be resumed" run whole 1 --resume
+check "and no file of it changes" test "$before" = "$(listing whole)"
+
 # Killed without warning: rows from after the checkpoint are dropped and made again.
 (prefix=exec && run killed 1) &
 pid=$!

@@ -113,16 +113,33 @@ CATCH_TEST_CASE("a band is Student's prediction interval, pooled over neighbours
   CATCH_CHECK(verdict.missing == std::vector<std::string>{"h_uniformity", "momentum"});
 }
 
-CATCH_TEST_CASE("limits of shares are shares", "[train]") {
+CATCH_TEST_CASE("limits of shares are shares, those of cosines are cosines", "[train]") {
   Runs runs;
   std::vector<RunRecord> reference;
   for (const double top1 : {0.90, 0.94, 0.98}) {
     const auto seed = static_cast<std::int64_t>(reference.size());
-    reference.push_back(
-        runs.add("r" + std::to_string(seed), seed, {5.0}, 0.1,
-                 {{"knn_top1", {top1}}, {"false_negative_share", {0.0}}, {"top1", {1.0}}}));
+    reference.push_back(runs.add("r" + std::to_string(seed), seed, {5.0}, 0.1,
+                                 {{"knn_top1", {top1}},
+                                  {"false_negative_share", {0.0}},
+                                  {"top1", {1.0}},
+                                  {"positive_cosine", {top1}},
+                                  {"negative_cosine", {10 * (top1 - 0.94)}}}));
   }
   const ReferenceBand band = make_reference_band(reference, "shares");
+  CATCH_CHECK(band.metrics.at("positive_cosine").at(0).high == 1.0);
+  CATCH_CHECK(band.metrics.at("negative_cosine").at(0).low == -1.0);
+  CATCH_CHECK(band.metrics.at("negative_cosine").at(0).high == 1.0);
+  CATCH_CHECK(band.metrics.at("loss").at(0).low < 5.0);
+  {
+    // Also those of a file that was written without them.
+    write_reference_band(band, runs.file("shares.band"));
+    Json json = Json::parse(std::ifstream(runs.file("shares.band")));
+    json["metrics"]["positive_cosine"]["high"] = Json::array({1.3});
+    std::ofstream(runs.file("wide.band")) << json.dump();
+    CATCH_CHECK(
+        read_reference_band(runs.file("wide.band")).metrics.at("positive_cosine").at(0).high ==
+        1.0);
+  }
   const BandEpoch& knn = band.metrics.at("knn_top1").at(0);
   CATCH_CHECK(knn.low > 0.0);
   CATCH_CHECK(knn.low < 0.5);

@@ -133,6 +133,22 @@ CATCH_TEST_CASE("Other evaluations of a run have metrics of their own", "[train]
         read_run_records({run.string(), (run / "finetune").string(), folder.path().string()})
             .size() == 1);
   }
+  CATCH_SECTION("a mean over several data sets is no linear accuracy") {
+    const Json sets =
+        Json::array({{{"data", "birds"}, {"top1", 0.9}}, {{"data", "cars"}, {"top1", 0.7}}});
+    write_file_durably(run / "linear_eval" / "result.json",
+                       Json{{"protocol", "lbfgs"}, {"top1", 0.8}, {"transfer", sets}}.dump());
+    // Another run, on one set: it is not compared with the mean.
+    make_run(folder.path() / "b", {config_of(0.1, 0), 0.5});
+    const RunReport report = report_on(folder.path());
+    CATCH_REQUIRE(report.groups.size() == 2);
+    const auto& metrics = report.groups[1].metrics;
+    CATCH_CHECK(metrics.at("transfer_top1").summary.mean == 0.8);
+    CATCH_CHECK_FALSE(metrics.contains("linear_top1"));
+    CATCH_CHECK_FALSE(metrics.contains("knn_top1"));
+    CATCH_CHECK(report.judged_by == "linear_top1");
+    CATCH_CHECK(report.best == 0U);
+  }
   CATCH_SECTION("an evaluation that belongs to no run") {
     fs::create_directory(folder.path() / "bare");
     write_file_durably(

@@ -21,7 +21,7 @@ namespace {
 
 MetricsLog::MetricsLog(const std::filesystem::path& run, std::int64_t bytes,
                        std::int64_t first_step)
-    : path_(run / "metrics.jsonl"), bytes_(bytes) {
+    : run_(run), path_(run / "metrics.jsonl"), bytes_(bytes), first_step_(first_step) {
   file_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
   if (file_ >= 0 && flock(file_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     close(file_);
@@ -36,12 +36,18 @@ MetricsLog::MetricsLog(const std::filesystem::path& run, std::int64_t bytes,
         fmt::format("{}: expected at least the {} bytes that it had at the checkpoint, got {}",
                     path_.string(), bytes, static_cast<std::int64_t>(status.st_size)));
   }
-  if (file_ < 0 || ftruncate(file_, bytes) != 0 || lseek(file_, bytes, SEEK_SET) != bytes)
+  if (file_ < 0 || (status.st_size > bytes && ftruncate(file_, bytes) != 0) ||
+      lseek(file_, bytes, SEEK_SET) != bytes) {
     fail(path_);
-  tensorboard_ = std::make_unique<TensorBoardWriter>(run, first_step);
+  }
 }
 
 MetricsLog::~MetricsLog() { close(file_); }
+
+TensorBoardWriter& MetricsLog::tensorboard() {
+  if (!tensorboard_) tensorboard_ = std::make_unique<TensorBoardWriter>(run_, first_step_);
+  return *tensorboard_;
+}
 
 void MetricsLog::write(const Json& row) {
   const std::string line = dump_text(row) + "\n";
@@ -58,20 +64,20 @@ void MetricsLog::write(const Json& row) {
   const auto step = row.at("step").get<std::int64_t>();
   for (const auto& [key, value] : row.items()) {
     if (value.is_number() && key != "step" && key != "epoch" && key != "time") {
-      tensorboard_->scalar(kind + "/" + key, step, value.get<double>());
+      tensorboard().scalar(kind + "/" + key, step, value.get<double>());
     }
   }
-  if (kind == "epoch") tensorboard_->flush();
+  if (kind == "epoch") tensorboard().flush();
 }
 
 void MetricsLog::picture(const std::string& tag, const std::string& png, int width, int height) {
-  tensorboard_->image(tag, 0, png, width, height);
-  tensorboard_->flush();
+  tensorboard().image(tag, 0, png, width, height);
+  tensorboard().flush();
 }
 
 std::int64_t MetricsLog::sync() {
   if (fsync(file_) != 0 && errno != EINVAL) fail(path_);
-  tensorboard_->flush();
+  if (tensorboard_) tensorboard_->flush();
   return bytes_;
 }
 

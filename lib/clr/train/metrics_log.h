@@ -14,7 +14,8 @@ namespace clr {
 class MetricsLog {
  public:
   /// Opens the run's file. Rows beyond `bytes` (from after the checkpoint that a run resumes from)
-  /// are cut off, so that no row stands twice.
+  /// are cut off, so that no row stands twice. Changes nothing in the folder of a finished run
+  /// before the first write.
   /// Throws:  Error{output} naming the file.
   MetricsLog(const std::filesystem::path& run, std::int64_t bytes, std::int64_t first_step);
   ~MetricsLog();
@@ -30,10 +31,14 @@ class MetricsLog {
   std::int64_t sync();
 
  private:
+  TensorBoardWriter& tensorboard();
+
+  std::filesystem::path run_;
   std::filesystem::path path_;
   int file_ = -1;
   std::int64_t bytes_ = 0;
-  std::unique_ptr<TensorBoardWriter> tensorboard_;
+  std::int64_t first_step_ = 0;
+  std::unique_ptr<TensorBoardWriter> tensorboard_;  ///< opened at the first write
 };
 
 }  // namespace clr

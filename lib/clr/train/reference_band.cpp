@@ -94,12 +94,21 @@ EpochRows epoch_rows(const RunRecord& run) {
   return rows;
 }
 
-/// On which scale a metric of different runs is likeliest to be spread alike on both sides, and
-/// what it cannot be.
+bool is_share(const std::string& metric) {
+  return metric == "top1" || metric.ends_with("_top1") || metric.ends_with("_share");
+}
+
+/// A limit, or the nearest value that the metric can have.
+double possible(const std::string& metric, double limit) {
+  if (is_share(metric)) return std::clamp(limit, 0.0, 1.0);
+  return metric.ends_with("_cosine") ? std::clamp(limit, -1.0, 1.0) : limit;
+}
+
+/// On which scale a metric of different runs is likeliest to be spread alike on both sides.
 class Scale {
  public:
   Scale(const std::string& metric, double least) {
-    if (metric == "top1" || metric.ends_with("_top1") || metric.ends_with("_share")) {
+    if (is_share(metric)) {
       kind_ = Kind::logit;
     } else if (least > 0.0) {
       kind_ = Kind::log;
@@ -117,10 +126,6 @@ class Scale {
   double from(double value) const {
     if (kind_ == Kind::linear) return value;
     return kind_ == Kind::log ? std::exp(value) : 1.0 / (1.0 + std::exp(-value));
-  }
-
-  double clip(double limit) const {
-    return kind_ == Kind::logit ? std::clamp(limit, 0.0, 1.0) : limit;
   }
 
  private:
@@ -179,7 +184,9 @@ std::vector<BandEpoch> limits_of(const std::string& metric, const std::vector<Sa
     const double low = std::min(scale.from(summaries[i].mean - half), mean - narrowest);
     const double high = std::max(scale.from(summaries[i].mean + half), mean + narrowest);
     // What is nothing in all of them has no scale.
-    if (low < high) limits.push_back({samples[i].epoch, mean, scale.clip(low), scale.clip(high)});
+    if (low < high) {
+      limits.push_back({samples[i].epoch, mean, possible(metric, low), possible(metric, high)});
+    }
   }
   return limits;
 }
@@ -395,9 +402,10 @@ ReferenceBand read_reference_band(const fs::path& file) {
     for (const auto& [name, columns] : json.at("metrics").items()) {
       std::vector<BandEpoch>& epochs = band.metrics[name];
       for (std::size_t i = 0; i < columns.at("epoch").size(); ++i) {
-        epochs.push_back(
-            {columns.at("epoch").at(i).get<std::int64_t>(), columns.at("mean").at(i).get<double>(),
-             columns.at("low").at(i).get<double>(), columns.at("high").at(i).get<double>()});
+        epochs.push_back({columns.at("epoch").at(i).get<std::int64_t>(),
+                          columns.at("mean").at(i).get<double>(),
+                          possible(name, columns.at("low").at(i).get<double>()),
+                          possible(name, columns.at("high").at(i).get<double>())});
       }
     }
     for (const auto& [name, epochs] : band.metrics) {

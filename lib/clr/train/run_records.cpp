@@ -75,9 +75,20 @@ void add_problem(RunRecord& run, const std::string& text) {
   run.problem += (run.problem.empty() ? "" : "; ") + text;
 }
 
+/// A mean over several data sets is another measure than an accuracy on one: "transfer" of linear.
+std::string transfer_name(const std::string& name) {
+  if (name.find("transfer") != std::string::npos) return name;
+  return name.starts_with("linear") ? "transfer" + name.substr(6) : name + "_transfer";
+}
+
 /// Adds what an evaluation found. `name`: linear, linear_projection, finetune, ...
 void add_evaluation(RunRecord& run, const fs::path& file, const std::string& name,
                     const Json& result) {
+  if (result.contains("transfer")) {
+    // No interval: that of a mean over so few sets would say nothing of the next set.
+    run.metrics[transfer_name(name) + "_top1"] = number(result, "top1", file);
+    return;
+  }
   const std::string metric = name + "_top1";
   run.metrics[metric] = number(result, "top1", file);
   if (const auto interval = result.find("ci95");

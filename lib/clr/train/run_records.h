@@ -18,7 +18,8 @@ namespace clr {
 /// training), `images_per_s`, and of each evaluation in a folder of the run `NAME_top1`, NAME being
 /// the folder's with `linear` for `linear_eval` (`linear_top1`, `linear_projection_top1`,
 /// `finetune_top1`); of linear evaluations also the first nearest-neighbour result on test images
-/// (`knn_top1`, `knn_projection_top1`). Accuracies are fractions.
+/// (`knn_top1`, `knn_projection_top1`). An evaluation on several data sets is no linear one: its
+/// mean over them is `transfer_top1`. Accuracies are fractions.
 struct RunRecord {
   std::filesystem::path folder;
   bool training = true;  ///< false: an evaluation that belongs to no run's folder

@@ -95,8 +95,9 @@ int rank_of(const std::string& metric) {
   if (metric == "training_knn_top1") return 1;
   if (metric.starts_with("knn")) return 2;
   if (metric.starts_with("linear")) return 3;
-  if (metric.starts_with("finetune")) return 4;
-  return metric == "images_per_s" ? 6 : 5;
+  if (metric.starts_with("transfer")) return 4;
+  if (metric.starts_with("finetune")) return 5;
+  return metric == "images_per_s" ? 7 : 6;
 }
 
 /// A shorter name first: linear before linear_projection.
