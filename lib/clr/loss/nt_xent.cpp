@@ -26,10 +26,10 @@ struct Batch {
   Pairing pairing;
   bool half_precision;
   const TwoViewOptions& options;
-  Tensor columns;      ///< of all processes; undefined: the rows
-  Tensor weights;      ///< in the rows' order, or undefined
-  Tensor row_ids;      ///< the same
-  Tensor column_ids;   ///< of `columns`
+  Tensor columns;     ///< of all processes; undefined: the rows
+  Tensor weights;     ///< in the rows' order, or undefined
+  Tensor row_ids;     ///< the same
+  Tensor column_ids;  ///< of `columns`
 
   Batch(Tensor rows, Pairing paired, bool half, const TwoViewOptions& given)
       : z(std::move(rows)),

@@ -93,8 +93,7 @@ Tensor supcon_out(const Tensor& z, const Tensor& labels, double temperature, Los
   const Labelled rows = labelled(z, labels, temperature, backend, shared);
   // The mean logit of a row's positives needs no pairs: the sum of its class less the row itself
   // has it.
-  const Tensor sums =
-      at::zeros_like(rows.columns).index_add(0, rows.column_classes, rows.columns);
+  const Tensor sums = at::zeros_like(rows.columns).index_add(0, rows.column_classes, rows.columns);
   const Tensor cosines =
       (rows.z * (sums.index_select(0, rows.classes) - rows.z)).sum(1, false, torch::kFloat64);
   return rows.reduce(rows.all - cosines / rows.positives.clamp_min(1) * rows.inverse_temperature);

@@ -119,8 +119,7 @@ class MemoryBank : public Method {
     output.loss = output.loss * share(batch);
     output.metrics.emplace_back("positive_cosine", cosines.detach().mean() * share(batch));
     output.metrics.emplace_back(
-        "negative_cosine",
-        rows.anchors.detach().mean(0).dot(rows.others.mean(0)) * share(batch));
+        "negative_cosine", rows.anchors.detach().mean(0).dot(rows.others.mean(0)) * share(batch));
     return output;
   }
 
@@ -198,16 +197,16 @@ class MemoryBank : public Method {
   }
 
   torch::Tensor estimate(const Rows& rows, const Batch& batch) const {
-    return nce_log_normalizer(gather(rows.anchors.detach(), batch),
-                              gather(rows.own, batch), rows.others, options_.temperature);
+    return nce_log_normalizer(gather(rows.anchors.detach(), batch), gather(rows.own, batch),
+                              rows.others, options_.temperature);
   }
 
   /// Rows of the batch's images towards the mean of their views.
   void update_bank(const Embeddings& embeddings, const Batch& batch) {
     const torch::Tensor& z = embeddings.z.at(0);
     const torch::Tensor indices = gather(batch.indices, batch);
-    const torch::Tensor seen = gather(
-        unit_rows(z.flatten(0, 1)).unflatten(0, {z.size(0), -1}).mean(0), batch);
+    const torch::Tensor seen =
+        gather(unit_rows(z.flatten(0, 1)).unflatten(0, {z.size(0), -1}).mean(0), batch);
     const torch::Tensor old = bank_.index_select(0, indices);
     const torch::Tensor moved =
         unit_rows(options_.bank_momentum * old + (1 - options_.bank_momentum) * seen);

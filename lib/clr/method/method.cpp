@@ -40,6 +40,7 @@ void Method::join(std::shared_ptr<World> world, bool sync_batch_norm) {
 }
 
 double Method::share(const Batch& batch) const {
+  if (world_->is_alone()) return 1.0;
   return static_cast<double>(batch.size()) / static_cast<double>(batch.total());
 }
 

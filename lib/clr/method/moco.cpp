@@ -134,7 +134,8 @@ class MoCo : public Method {
   /// is of, its key may be made by any.
   torch::Tensor keys_of(const View& view, const Batch& batch) {
     if (options_.batch_norm_splits == 1) return target_->forward(view);
-    const std::int64_t rows = batch.total();
+    const std::int64_t own = view.pixels.size(0);
+    const std::int64_t rows = world().is_alone() ? own : batch.total();
     const Permutation order = context_.order(rows);
     torch::Tensor taken = at::empty({rows}, torch::dtype(torch::kInt64));
     for (std::int64_t i = 0; i < rows; ++i) {
@@ -143,9 +144,8 @@ class MoCo : public Method {
     }
     const torch::Device device = view.pixels.device();
     const std::int64_t first = first_image(batch);
-    const std::int64_t own = batch.size();
-    const View permuted{gather(view.pixels, batch)
-                            .index_select(0, taken.narrow(0, first, own).to(device))};
+    const View permuted{
+        gather(view.pixels, batch).index_select(0, taken.narrow(0, first, own).to(device))};
     return gather(target_->forward(permuted), batch)
         .index_select(0, taken.argsort().narrow(0, first, own).to(device));
   }

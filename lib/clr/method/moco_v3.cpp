@@ -107,7 +107,7 @@ class MoCoV3 : public Method {
       all += rows.detach().sum(0).dot(columns.sum(0));
     }
     output.loss = total.to(queries.scalar_type()) * share(batch);
-    const auto n = static_cast<double>(batch.total());
+    const double n = static_cast<double>(queries.size(1)) / share(batch);
     output.metrics = {{"positive_cosine", pairs / (2 * n)},
                       {"negative_cosine", (all - pairs) / (2 * n * (n - 1))}};
     options_.add_metric(output, context, world().size());

@@ -123,10 +123,11 @@ class SimClr : public Method {
     StepOutput output;
     output.loss = loss_of(z[0], z[1], batch);
     const torch::Tensor unit = unit_rows(z[0].detach(), z[1].detach()).view_as(z);
-    const auto [positive, negative] = mean_cosines(unit, batch.total());
+    const auto [positive, negative] = mean_cosines(unit, batch);
     output.metrics = {{"positive_cosine", positive}, {"negative_cosine", negative}};
     if (classes_ > 0) {
-      output.metrics.emplace_back("false_negative_share", share_of_equal(batch.labels, classes_, batch));
+      output.metrics.emplace_back("false_negative_share",
+                                  share_of_equal(batch.labels, classes_, batch));
     }
     if (options_.false_negatives != FalseNegatives::keep) {
       output.metrics.emplace_back("masked_share", masked_share(unit, batch));
@@ -141,8 +142,8 @@ class SimClr : public Method {
   /// Mean cosine of the pairs, and of all rows that are no pair: the latter by way of the sum of all
   /// unit rows, in O(N * D). This process's share of both.
   std::pair<torch::Tensor, torch::Tensor> mean_cosines(const torch::Tensor& unit,
-                                                       std::int64_t images) const {
-    const auto n = static_cast<double>(images);
+                                                       const Batch& batch) const {
+    const double n = static_cast<double>(unit.size(1)) / share(batch);
     const torch::Tensor pairs = (unit[0] * unit[1]).sum();
     const torch::Tensor total = unit.flatten(0, 1).sum(0);
     const torch::Tensor all = total.dot(sum(total));

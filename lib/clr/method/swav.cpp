@@ -144,8 +144,7 @@ class Swav : public Method {
       const torch::Tensor part = at::cross_entropy_loss(scores[w] / options_.temperature, wanted);
       output.loss = output.loss.defined() ? output.loss + part : part;
     }
-    output.loss =
-        output.loss / static_cast<double>(assigned * (scores.size() - 1)) * share(batch);
+    output.loss = output.loss / static_cast<double>(assigned * (scores.size() - 1)) * share(batch);
     scores.resize(assigned);
     output.metrics = metrics(embeddings.z[0].detach(), scores, codes, share(batch));
     return output;
@@ -156,9 +155,8 @@ class Swav : public Method {
     if (!queue_.defined() || context.epoch < options_.queue_from_epoch) return;
     const torch::NoGradGuard no_grad;
     // The newest come first.
-    queue_.copy_(
-        at::cat({gather(embeddings.z.at(0).detach(), batch, 1), queue_}, 1)
-            .narrow(1, 0, options_.queue_length));
+    queue_.copy_(at::cat({gather(embeddings.z.at(0).detach(), batch, 1), queue_}, 1)
+                     .narrow(1, 0, options_.queue_length));
   }
 
   Encoder& encoder() override { return *encoder_; }
@@ -180,8 +178,8 @@ class Swav : public Method {
     const torch::NoGradGuard no_grad;
     // All have the same queue; each brings its part.
     const auto [first, last] = world().share(options_.queue_length);
-    const torch::Tensor earlier = at::linear(
-        queue_[static_cast<std::int64_t>(view)].slice(0, first, last), prototypes_);
+    const torch::Tensor earlier =
+        at::linear(queue_[static_cast<std::int64_t>(view)].slice(0, first, last), prototypes_);
     // Cloned, or the queue's codes would be kept until the backward pass.
     return solve(at::cat({earlier, scores})).slice(0, earlier.size(0)).clone();
   }

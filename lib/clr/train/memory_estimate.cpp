@@ -5,8 +5,8 @@
 
 #include "clr/core/allocation_meter.h"
 #include "clr/core/autocast.h"
-#include "clr/dist/world.h"
 #include "clr/core/memory.h"
+#include "clr/dist/world.h"
 #include "clr/train/run_setup.h"
 
 namespace clr {

@@ -23,7 +23,8 @@ MonitorSlice::MonitorSlice(const RunConfig& config, const std::shared_ptr<const 
                            std::int64_t images, const torch::Device& device, int loader_threads,
                            std::shared_ptr<World> world)
     : world_(std::move(world)),
-      slice_(make_subset(dataset, fixed_slice(dataset->size(), images))), device_(device) {
+      slice_(make_subset(dataset, fixed_slice(dataset->size(), images))),
+      device_(device) {
   // Never more at once than training takes: to look must not cost memory that the run does without.
   const TrainConfig& train = config.train;
   const std::int64_t at_once = train.micro_batch > 0 ? train.micro_batch : train.batch_size;

@@ -66,7 +66,8 @@ struct TrainConfig {
       "joint: all views in one forward, one set of batch-norm statistics; per_view: one forward "
       "each");
     f("precision", &TrainConfig::precision,
-      "auto: bfloat16 autocast where the processor multiplies it natively, else float32; float64: to "
+      "auto: bfloat16 autocast where the processor multiplies it natively, else float32; float64: "
+      "to "
       "check others against, slow");
     f("memory_format", &TrainConfig::memory_format,
       "of images and convolution weights; auto: channels_last");

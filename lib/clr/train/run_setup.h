@@ -43,7 +43,6 @@ LoaderOptions training_loader_options(const RunConfig& config, const torch::Devi
 
 /// Steps of one epoch. Throws Error{config} when the data do not fill one batch, or their last
 /// batch would be cut into micro-batches of one image, or leave one of `processes` none.
-std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size,
-                             int processes = 1);
+std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t dataset_size, int processes = 1);
 
 }  // namespace clr

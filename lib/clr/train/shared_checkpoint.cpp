@@ -38,9 +38,10 @@ SafeTensors share(World& world, SafeTensors content) {
 
 std::optional<Checkpoint> share_checkpoint(World& world, std::optional<Checkpoint> content) {
   if (world.is_alone()) return content;
-  const Json there = Json::parse(world.broadcast(
-      Json{{"there", content.has_value()}, {"metrics_bytes", content ? content->metrics_bytes : 0}}
-          .dump()));
+  const Json there = Json::parse(world.broadcast(Json{
+      {"there", content.has_value()},
+      {"metrics_bytes",
+       content ? content->metrics_bytes : 0}}.dump()));
   if (!there.at("there").get<bool>()) return std::nullopt;
   if (!content) content.emplace();
   content->metrics_bytes = there.at("metrics_bytes").get<std::int64_t>();

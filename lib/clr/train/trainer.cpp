@@ -116,15 +116,15 @@ class Trainer::Loop {
     const auto augmenter = std::make_shared<const Augmenter>(c.augment);
     log_unfused_views(*augmenter);
     loader_ = make_thread_loader(
-        dataset_, augmenter, training_loader_options(c, options.device, options.loader_threads, *world_));
+        dataset_, augmenter,
+        training_loader_options(c, options.device, options.loader_threads, *world_));
     if (dataset_->labelled() && c.train.knn_every_epochs > 0) {
       knn_monitor_ =
           std::make_unique<KnnMonitor>(c, dataset_, options.device, options.loader_threads, world_);
     }
     if (c.train.health_every_epochs > 0) {
-      health_monitor_ =
-          std::make_unique<HealthMonitor>(c, dataset_, options.device, options.loader_threads,
-                                          world_);
+      health_monitor_ = std::make_unique<HealthMonitor>(c, dataset_, options.device,
+                                                        options.loader_threads, world_);
     }
     if (c.train.guard == GuardMode::stop && !health_monitor_) {
       log_warning("train.guard = stop sees no collapse with train.health_every_epochs = 0");
@@ -379,7 +379,8 @@ class Trainer::Loop {
       sum = sum.defined() ? sum + addend : addend.clone();
     }
     // On the CPU every step is looked at; on a GPU that would make it wait for each.
-    if (options_.device.is_cpu() || log_row) check_finite(output.loss, computed.batch, context.step);
+    if (options_.device.is_cpu() || log_row)
+      check_finite(output.loss, computed.batch, context.step);
 
     ++state_.step;
     ++state_.step_in_epoch;

@@ -28,7 +28,7 @@ struct TrainerOptions {
   SafeTensors init;  ///< a model file's content (or a bare encoder's) to start from; may be empty
   std::string init_name;  ///< where it came from, for messages
   bool resume = false;
-  bool silent = false;  ///< no line an epoch
+  bool silent = false;                            ///< no line an epoch
   std::shared_ptr<World> world = World::alone();  ///< all of them train this run together
 };
 
