@@ -49,7 +49,7 @@ ways() { # PRESET
       echo "proximal method.proximal_weight=0.5 $slow"
       echo "all method.loss=info_nce method.negatives=0 $slow"
       ;;
-    swav_cifar10_tiny) echo "queue method.queue_length=10 method.queue_from_epoch=1" ;;
+    swav_cifar10_tiny) echo "queue method.queue_length=10 method.queue_from_epoch=1 optimizer.learning_rate=0.00002" ;;
   esac
 }
 
