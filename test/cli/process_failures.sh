@@ -40,14 +40,6 @@ start() { # SIZE OUT ARGUMENTS...
   done
 }
 
-rows() { [ -s "$1/metrics.jsonl" ] && wc -l <"$1/metrics.jsonl" || echo 0; }
-until_rows() { # OUT ROWS
-  for _ in $(seq 1 3000); do
-    [ "$(rows "$1")" -ge "$2" ] && return
-    sleep 0.02
-  done
-  return 1
-}
 
 # The rank ended with this code, within the time, and its one line has these words.
 ended() { # RANK CODE SECONDS WORDS

@@ -15,14 +15,6 @@ pretrain=("$CLR" pretrain --config simclr_cifar10_tiny --data set --device cpu -
   --set encoder.width=0.0625 --set train.batch_size=16 --set train.compute_threads=1 --set train.log_every_steps=1
   --set train.knn_every_epochs=0 --set train.epochs=40)
 under_torchrun() { "$torchrun" --standalone --nproc-per-node 2 --no-python "$@"; }
-rows() { [ -s "$1/metrics.jsonl" ] && wc -l <"$1/metrics.jsonl" || echo 0; }
-until_rows() { # OUT ROWS
-  for _ in $(seq 1 1500); do
-    [ "$(rows "$1")" -ge "$2" ] && return
-    sleep 0.02
-  done
-  return 1
-}
 same() { cmp "whole/checkpoints/$last/model.safetensors" "$1/checkpoints/$last/model.safetensors" &&
   cmp "whole/checkpoints/$last/state.safetensors" "$1/checkpoints/$last/state.safetensors"; }
 

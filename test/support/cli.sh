@@ -57,6 +57,15 @@ make_set() { # FOLDER CLASSES IMAGES_A_CLASS [SIDE]
   done
 }
 
+# Waits for a run in the background until it has written as many rows of metrics, a minute at most.
+until_rows() { # RUN ROWS
+  for _ in $(seq 1 3000); do
+    [ -s "$1/metrics.jsonl" ] && [ "$(wc -l <"$1/metrics.jsonl")" -ge "$2" ] && return
+    sleep 0.02
+  done
+  return 1
+}
+
 # Runs clr and checks the contract of a failure: its exit code, one last line that begins `clr: error:` and holds
 # a text, and (for faults that are found before work starts) nothing else on standard error.
 expect() { # CODE TEXT only|last ARGUMENTS...
