@@ -24,6 +24,9 @@ using Clock = std::chrono::steady_clock;
 /// How long the main thread may take to come to where it is told.
 constexpr std::chrono::seconds kGrace{4};
 
+/// What a run ends with whose process is lost: it can be resumed.
+constexpr int kLost = static_cast<int>(ErrorKind::stopped);
+
 constexpr const char* kEnding = "ending";
 
 std::string beat_key(int rank) { return fmt::format("beat/{}", rank); }
@@ -37,6 +40,11 @@ std::string to_text(const Ending& ending) {
 Ending ending_from(const std::string& text) {
   const Json json = Json::parse(text);
   return {json.at("rank"), json.at("code"), json.at("text")};
+}
+
+/// `holder` of the store is gone, and with it the way to say more.
+Ending store_lost(const std::string& holder) {
+  return {-1, kLost, holder + ": its store cannot be reached any more: it ended or was killed"};
 }
 
 }  // namespace
@@ -100,7 +108,6 @@ void PeerWatch::look_at(int rank, Beat& last) {
     last.progress = progress;
     last.progressed = now;
   }
-  constexpr int kLost = static_cast<int>(ErrorKind::stopped);
   if (now - last.seen > limits_.silence) {
     end({rank, kLost,
          fmt::format("{}: no sign of life for {} s: it was killed or stopped, or cannot be reached",
@@ -136,9 +143,7 @@ void PeerWatch::run() {
       try {
         look();
       } catch (const std::exception&) {
-        remember(
-            {-1, static_cast<int>(ErrorKind::stopped),
-             meeting_.holder + ": its store cannot be reached any more: it ended or was killed"});
+        remember(store_lost(meeting_.holder));
       }
       lock.lock();
     }
@@ -186,11 +191,8 @@ Ending PeerWatch::find_lost(const std::string& symptom) {
         silent.push_back(static_cast<int>(rank));
     }
   } catch (const std::exception&) {
-    return end(
-        {-1, static_cast<int>(ErrorKind::stopped),
-         meeting_.holder + ": its store cannot be reached any more: it ended or was killed"});
+    return end(store_lost(meeting_.holder));
   }
-  constexpr int kLost = static_cast<int>(ErrorKind::stopped);
   if (silent.empty()) {
     return end(
         {rank_, kLost,
