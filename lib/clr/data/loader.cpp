@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "clr/core/error.h"
+#include "clr/core/row_share.h"
 #include "clr/data/batch_buffer.h"
 #include "clr/data/row_maker.h"
 #include "clr/data/stream_plan.h"

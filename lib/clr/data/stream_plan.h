@@ -12,18 +12,6 @@ constexpr std::int64_t micro_batches(std::int64_t rows, std::int64_t micro_batch
   return micro_batch == 0 ? 1 : (rows + micro_batch - 1) / micro_batch;
 }
 
-/// The rows of `rows` that one of several processes has: [begin, end).
-struct RowShare {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-
-  bool has(std::int64_t row) const { return row >= begin && row < end; }
-  std::int64_t size() const { return end - begin; }
-};
-constexpr RowShare row_share(std::int64_t rows, std::int64_t rank, std::int64_t world_size) {
-  return {rank * rows / world_size, (rank + 1) * rows / world_size};
-}
-
 /// What a loader gives at once: a batch, or a part of one.
 struct Piece {
   std::int64_t epoch = 0;

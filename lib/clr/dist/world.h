@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "clr/core/row_share.h"
 #include "clr/dist/launch.h"
 #include "clr/dist/peer_watch.h"
 
@@ -66,7 +67,8 @@ class World {
 
   /// This process's part of `count` things: [first, last), the parts equal but for one thing.
   std::pair<std::int64_t, std::int64_t> share(std::int64_t count) const {
-    return {rank_ * count / size_, (rank_ + 1) * count / size_};
+    const RowShare own = row_share(count, rank_, size_);
+    return {own.begin, own.end};
   }
 
   /// Everyone's x, [n, ...] -> [size * n, ...], in the order of ranks. n and type the same for all;
