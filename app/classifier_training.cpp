@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "clr/core/log.h"
+#include "clr/train/run_setup.h"
 
 namespace fs = std::filesystem;
 
@@ -48,6 +49,7 @@ TrainedClassifier train_classifier(const ClassifierTraining& training,
   options.init = training.init;
   options.init_name = training.init_name;
   options.resume = resume;
+  options.world = training.world;
   Trainer trainer(run, std::move(dataset), options);
   TrainedClassifier result;
   result.training = trainer.run();
@@ -55,6 +57,11 @@ TrainedClassifier train_classifier(const ClassifierTraining& training,
   result.model.encoder = std::dynamic_pointer_cast<Encoder>(method.encoder().shared_from_this());
   if (MlpHead* projector = method.projector()) {
     result.model.projector = std::dynamic_pointer_cast<MlpHead>(projector->shared_from_this());
+  }
+  // Judged in float32, whatever it was trained in.
+  for (torch::nn::Module* part : {static_cast<torch::nn::Module*>(result.model.encoder.get()),
+                                  static_cast<torch::nn::Module*>(result.model.projector.get())}) {
+    if (part != nullptr) place_module(*part, training.device, false, Precision::float32);
   }
   const auto parameters = method.named_parameters();
   const auto part = [&parameters](const char* name) {

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "clr/data/dataset.h"
+#include "clr/dist/world.h"
 #include "clr/eval/linear_probe.h"
 #include "clr/train/model_source.h"
 #include "clr/train/trainer.h"
@@ -19,13 +20,14 @@ struct ClassifierTraining {
   std::string init_name;
   c10::Device device{c10::kCPU};
   int loader_threads = 1;
+  std::shared_ptr<World> world = World::alone();  ///< who shares the work
 
   /// The run of one draw: its seed, and a batch that the labelled images fill.
   RunConfig of_draw(std::int64_t images, std::uint64_t seed) const;
 };
 
 struct TrainedClassifier {
-  FeatureModel model;  ///< what it stands on, as training left it
+  FeatureModel model;  ///< what it stands on, as training left it, in float32
   LinearHead head;
   TrainResult training;
 };

@@ -20,26 +20,6 @@ namespace fs = std::filesystem;
 namespace clr {
 namespace {
 
-/// What all draws have, averaged: accuracies and numbers of images.
-Json mean_of(const Json& draws) {
-  const auto count = static_cast<double>(draws.size());
-  Json mean = {{"top1", 0.0}, {"top5", 0.0}, {"train_images", draws[0]["train_images"]}};
-  const auto add = [count](Json& sum, const Json& value) {
-    sum = sum.get<double>() + value.get<double>() / count;
-  };
-  if (draws[0].contains("knn")) {
-    mean["knn"] = draws[0]["knn"];
-    for (Json& entry : mean["knn"]) entry["top1"] = 0.0;
-  }
-  for (const Json& draw : draws) {
-    for (const char* key : {"top1", "top5"}) add(mean[key], draw[key]);
-    if (!mean.contains("knn")) continue;
-    for (std::size_t i = 0; i < mean["knn"].size(); ++i)
-      add(mean["knn"][i]["top1"], draw["knn"][i]["top1"]);
-  }
-  return mean;
-}
-
 constexpr std::int64_t kMostInMatrix = 200;
 constexpr std::size_t kMostConfused = 20;
 
@@ -84,54 +64,6 @@ Json most_confused(const torch::Tensor& cells, const std::vector<std::string>& c
                     {"share", static_cast<double>(count) / images[of].item<double>()}});
   }
   return list;
-}
-
-/// What a list of draws needs of one: its own result.json has all of it.
-Json without_details(Json draw) {
-  for (const char* key : {"per_class", "most_confused", "class_names", "confusion", "heads"})
-    draw.erase(key);
-  return draw;
-}
-
-/// A folder's name for a point of the curve: labels_1pct, labels_5_a_class, labels_all.
-std::string curve_folder(const LabelChoice& choice) {
-  std::string name = "labels_" + choice.str();
-  if (const auto share = name.find(" %"); share != std::string::npos) name.replace(share, 2, "pct");
-  std::replace(name.begin(), name.end(), ' ', '_');
-  return name;
-}
-
-/// The mean over draws, with Student's t, which knows nothing of an accuracy's bounds.
-Summary accuracy_summary(const std::vector<double>& values) {
-  Summary summary = summarize(values);
-  for (double& bound : summary.ci95) bound = std::clamp(bound, 0.0, 1.0);
-  return summary;
-}
-
-/// Cosine, each neighbour one vote.
-bool is_plain(const Json& knn) {
-  return knn["metric"] == "cosine" && knn["weighting"] == "majority";
-}
-
-void print_summary(const Json& draws, const Summary& top1) {
-  std::vector<std::vector<std::string>> rows = {
-      {"judged by", fmt::format("mean top-1 of {} [95 % interval]", draws.size()), "deviation"}};
-  const auto add = [&rows](const std::string& name, const Summary& summary) {
-    rows.push_back({name, percent_interval(summary.mean, summary.ci95[0], summary.ci95[1]),
-                    fmt::format("{:.1f}", 100 * summary.deviation)});
-  };
-  add("classifier", top1);
-  if (draws[0].contains("knn")) {
-    for (std::size_t i = 0; i < draws[0]["knn"].size(); ++i) {
-      // result.json has the whole grid.
-      if (!is_plain(draws[0]["knn"][i])) continue;
-      std::vector<double> values;
-      for (const Json& draw : draws) values.push_back(draw["knn"][i]["top1"].get<double>());
-      add(fmt::format("kNN, k {}", draws[0]["knn"][i]["k"].get<std::int64_t>()),
-          accuracy_summary(values));
-    }
-  }
-  print_table(rows);
 }
 
 }  // namespace
@@ -232,70 +164,6 @@ void clear_evaluation(const fs::path& folder) {
     if (ours || is_event_file(entry.path())) old.push_back(entry.path());
   }
   for (const fs::path& path : old) fs::remove_all(path, ignored);
-}
-
-Json run_draws(const fs::path& out, std::int64_t seeds, std::uint64_t first_seed,
-               const Draw& draw) {
-  if (seeds == 0) return draw(out, first_seed);
-  std::vector<double> values;
-  Json draws = Json::array();
-  for (std::int64_t k = 0; k < seeds; ++k) {
-    const fs::path folder = out / fmt::format("seed_{}", k);
-    make_output_folder(folder);
-    Json found = draw(folder, first_seed + static_cast<std::uint64_t>(k));
-    values.push_back(found["top1"].get<double>());
-    write_result(folder, found);
-    draws.push_back(without_details(std::move(found)));
-  }
-  Summary summary = accuracy_summary(values);
-  // One draw says nothing of the spread between draws: its own interval stands.
-  if (values.size() == 1) summary.ci95 = draws[0]["ci95"].get<std::array<double, 2>>();
-  Json result = mean_of(draws);
-  result["ci95"] = summary.ci95;
-  if (values.size() > 1) {
-    result["deviation"] = summary.deviation;
-    print_summary(draws, summary);
-  }
-  result["draws"] = std::move(draws);
-  return result;
-}
-
-Json run_label_curve(const fs::path& out, const std::vector<LabelChoice>& points,
-                     std::int64_t seeds, std::uint64_t first_seed, const Json& whole,
-                     const LabelDraw& draw) {
-  Json curve = Json::array();
-  std::vector<std::vector<std::string>> rows = {
-      {"labels", "images", "draws", "mean top-1 [95 % interval]", "deviation"}};
-  for (const LabelChoice& point : points) {
-    const bool all = point.str() == "all";
-    const std::int64_t draws = all ? 1 : seeds > 0 ? seeds : 3;
-    const fs::path folder = out / curve_folder(point);
-    make_output_folder(folder);
-    Json found;
-    if (all && !whole.is_null()) {
-      found = whole;
-      found["draws"] = Json::array({without_details(whole)});
-    } else {
-      found = run_draws(folder, draws, first_seed, [&](const fs::path& place, std::uint64_t seed) {
-        return draw(place, seed, point);
-      });
-    }
-    write_result(folder, found);
-    const auto bounds = found["ci95"].get<std::array<double, 2>>();
-    const double deviation = found.value("deviation", 0.0);
-    curve.push_back({{"labels", point.str()},
-                     {"train_images", found["draws"][0]["train_images"]},
-                     {"draws", draws},
-                     {"top1", found["top1"]},
-                     {"deviation", deviation},
-                     {"ci95", bounds}});
-    rows.push_back(
-        {point.str(), format_count(found["draws"][0]["train_images"].get<std::int64_t>()),
-         std::to_string(draws), percent_interval(found["top1"].get<double>(), bounds[0], bounds[1]),
-         draws > 1 ? fmt::format("{:.1f}", 100 * deviation) : "-"});
-  }
-  print_table(rows);
-  return curve;
 }
 
 }  // namespace clr

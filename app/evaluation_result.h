@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What evaluations write: accuracies, predictions, and several draws of labels summed up.
+// What evaluations write: accuracies and predictions.
 #pragma once
 
 #include <torch/types.h>
@@ -7,12 +7,10 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "clr/eval/features.h"
-#include "evaluation_data.h"
 #include "feature_extraction.h"
 
 namespace clr {
@@ -54,26 +52,7 @@ void write_names(const std::filesystem::path& path, const std::vector<std::strin
 /// Writes result.json into a folder.
 void write_result(const std::filesystem::path& folder, const Json& result);
 
-/// One draw of labels: judges into a folder and returns what it found ("top1", "ci95", ...).
-using Draw = std::function<Json(const std::filesystem::path& folder, std::uint64_t seed)>;
-
-/// With seeds = 0 one draw into `out` itself. Else draws with seeds first, first + 1, ... into
-/// OUT/seed_K, each with its result.json, and their means, deviation and interval.
-Json run_draws(const std::filesystem::path& out, std::int64_t seeds, std::uint64_t first_seed,
-               const Draw& draw);
-
 /// Removes what an earlier evaluation left in a folder, which this one may not write again.
 void clear_evaluation(const std::filesystem::path& folder);
-
-/// One draw of as many labels as `choice` says.
-using LabelDraw = std::function<Json(const std::filesystem::path& folder, std::uint64_t seed,
-                                     const LabelChoice& choice)>;
-
-/// Accuracy by number of labels: each point by `seeds` draws (0: 3; all labels: one) in a folder of
-/// its own. `whole`: what was found with all labels and the first seed already, or null.
-/// [{"labels", "train_images", "draws", "top1", "deviation", "ci95"}], and a table.
-Json run_label_curve(const std::filesystem::path& out, const std::vector<LabelChoice>& points,
-                     std::int64_t seeds, std::uint64_t first_seed, const Json& whole,
-                     const LabelDraw& draw);
 
 }  // namespace clr

@@ -11,6 +11,7 @@
 #include "clr/core/progress.h"
 #include "clr/data/bad_images.h"
 #include "clr/eval/feature_cache.h"
+#include "clr/train/run_agreement.h"
 #include "clr/train/run_setup.h"
 
 namespace clr {
@@ -124,6 +125,8 @@ FeatureExtractor::FeatureExtractor(FeatureModel model, FeatureLayer layer, const
 
 Features FeatureExtractor::extract(std::shared_ptr<const Dataset> dataset,
                                    const std::string& title) const {
+  if (!world_->is_alone())
+    require_agreement(*world_, dump_value(config_), dataset->fingerprint(), *model_.encoder);
   if (!run_ || !config_.train.keep_features) return compute(std::move(dataset), title);
   // Of several processes rank 0 alone looks for them, keeps them, and goes on with them.
   std::optional<FeatureCache> cache;

@@ -21,6 +21,8 @@
 #include "evaluation_result.h"
 #include "feature_extraction.h"
 #include "head_file.h"
+#include "label_draws.h"
+#include "processes.h"
 
 namespace fs = std::filesystem;
 
@@ -40,6 +42,7 @@ struct FinetuneCommand {
   bool dry_run = false;
   bool json = false;
   ComputeOptions compute;
+  ProcessOptions processes;
 
   /// --config names an architecture then, and no recipe.
   bool random() const { return from_scratch || checkpoint == "random"; }
@@ -94,7 +97,7 @@ Start open_start(const FinetuneCommand& options) {
   return start;
 }
 
-FinetuneConfig read_config(const FinetuneCommand& options, const Start& start) {
+FinetuneConfig read_config(const FinetuneCommand& options, const Start& start, World& world) {
   ConfigDocument given;
   given.merge({{"encoder", start.source.encoder}, {"augment", start.source.augment}},
               start.source.name);
@@ -103,9 +106,13 @@ FinetuneConfig read_config(const FinetuneCommand& options, const Start& start) {
   for (const std::string& set : options.sets) document.set(set);
   if (options.seed >= 0) document.set("train.seed=" + std::to_string(options.seed));
   FinetuneConfig config = read_finetune_config(document);
-  if (options.resume && holds_run(options.out)) {
-    const fs::path path = fs::path(options.out) / "config.json";
-    const Json stored = parse_json(read_file(path, ErrorKind::checkpoint), path.string());
+  const fs::path path = fs::path(options.out) / "config.json";
+  // Rank 0 alone need see the folder.
+  const std::string text = world.broadcast(options.resume && world.leads() && holds_run(options.out)
+                                               ? read_file(path, ErrorKind::checkpoint)
+                                               : "");
+  if (!text.empty()) {
+    const Json stored = parse_json(text, path.string());
     Json own = dump_value(config);
     // A seed that nobody names now is the one that the run was started with.
     if (!document.value["train"].contains("seed")) {
@@ -120,15 +127,19 @@ FinetuneConfig read_config(const FinetuneCommand& options, const Start& start) {
 
 class Finetuning {
  public:
-  explicit Finetuning(const FinetuneCommand& options)
-      : options_(options), device_(resolve_device(options.compute.device)) {
+  Finetuning(const FinetuneCommand& options, std::shared_ptr<World> world)
+      : options_(options),
+        world_(std::move(world)),
+        device_(resolve_device(options.compute.device, world_->local_rank())) {
+    world_->use_device(device_);
     Start start = open_start(options);
-    config_ = read_config(options, start);
+    config_ = read_config(options, start, *world_);
     source_ = std::move(start.source);
     seed_ = static_cast<std::uint64_t>(config_.train.seed);
     const FinetuneOptions& finetune = config_.finetune;
-    training_.run = resolve_automatic(
-        classifier_run(config_, finetune, /*frozen=*/false, source_.projector), device_);
+    training_.run =
+        resolve_automatic(classifier_run(config_, finetune, /*frozen=*/false, source_.projector),
+                          device_, world_->local_size());
     config_.train = training_.run.train;
     apply_compute_settings(config_.train.compute_threads, config_.train.deterministic);
     // Also shows now, before any folder is made, whether the weights fit.
@@ -139,10 +150,12 @@ class Finetuning {
     source_.weights = {};
     training_.init_name = source_.name;
     training_.device = device_;
-    training_.loader_threads = options.compute.loader_threads(device_.is_cuda());
+    training_.loader_threads =
+        options.compute.loader_threads(device_.is_cuda(), world_->local_size());
+    training_.world = world_;
     data_ = open_evaluation_data(options.data, 0, config_.data, seed_);
     out_ = evaluation_folder(options.out, source_, "finetune");
-    if (!options.resume && holds_run(out_)) {
+    if (world_->leads() && !options.resume && holds_run(out_)) {
       throw Error(ErrorKind::usage,
                   out_.string() +
                       ": already holds a run; add --resume to go on with it, or choose another "
@@ -196,6 +209,18 @@ class Finetuning {
 
   const fs::path& out() const { return out_; }
 
+  /// Another process than the one that judges: its share of training and of the features.
+  void help() const {
+    catch_stop_signals();
+    if (was_finished()) return;
+    for_each_draw(draws(), [this](std::uint64_t seed, const LabelChoice& labels) {
+      if (was_finished()) return;
+      const TrainedClassifier trained =
+          train_classifier(training_, labelled_set(seed, labels), out_, seed, options_.resume);
+      test_features(extractor_of(trained));
+    });
+  }
+
   Json run(const Json& plan) {
     const auto start = std::chrono::steady_clock::now();
     make_output_folder(out_);
@@ -211,18 +236,11 @@ class Finetuning {
     Json result = {{"protocol", "finetune"},          {"checkpoint", source_.name},
                    {"from_scratch", source_.random},  {"from", to_string(config_.finetune.from)},
                    {"classes", data_.classes.size()}, {"test_images", data_.test->size()}};
-    result.update(
-        run_draws(out_, options_.seeds, seed_, [this](const fs::path& folder, std::uint64_t seed) {
-          return one_draw(folder, seed, options_.data.labels);
+    result.update(run_label_draws(
+        out_, draws(),
+        [this](const fs::path& folder, std::uint64_t seed, const LabelChoice& labels) {
+          return one_draw(folder, seed, labels);
         }));
-    if (!options_.data.curve.empty()) {
-      const bool whole = options_.seeds == 0 && options_.data.labels.str() == "all";
-      result["few_labels"] = run_label_curve(
-          out_, options_.data.curve, options_.seeds, seed_, whole ? result : Json(),
-          [this](const fs::path& folder, std::uint64_t seed, const LabelChoice& labels) {
-            return one_draw(folder, seed, labels);
-          });
-    }
     result["encoder_sha256"] = start_sha256_;
     result["seconds"] =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -232,8 +250,22 @@ class Finetuning {
   }
 
  private:
-  /// A finished result of the run that --resume goes on with.
+  LabelDraws draws() const {
+    return {options_.data.labels, options_.seeds, options_.data.curve, seed_};
+  }
+
+  /// Whether rank 0 found a result of a draw, so that there is nothing to do for it.
+  bool was_finished() const { return world_->broadcast("") == "finished"; }
+
+  /// A finished result of the run that --resume goes on with; all processes hear whether there is
+  /// one.
   std::optional<Json> kept_result(const fs::path& folder) const {
+    std::optional<Json> result = read_result(folder);
+    world_->broadcast(result ? "finished" : "open");
+    return result;
+  }
+
+  std::optional<Json> read_result(const fs::path& folder) const {
     const fs::path path = folder / "result.json";
     std::error_code ignored;
     if (!options_.resume || !fs::exists(path, ignored)) return std::nullopt;
@@ -251,6 +283,15 @@ class Finetuning {
     return make_subset(data_.train, labelled_rows(labels, data_, seed));
   }
 
+  FeatureExtractor extractor_of(const TrainedClassifier& trained) const {
+    return FeatureExtractor(trained.model, layer_of(config_.finetune.from), judging_config(config_),
+                            device_, training_.loader_threads, world_);
+  }
+
+  JudgedSplit test_features(const FeatureExtractor& extractor) const {
+    return extract_split(extractor, data_.test, data_.test_labels, "test images");
+  }
+
   Json one_draw(const fs::path& folder, std::uint64_t seed, const LabelChoice& labels) const {
     if (const auto finished = kept_result(folder)) {
       log_info("{}: already finished", folder.string());
@@ -260,15 +301,13 @@ class Finetuning {
     if (labelled->size() < data_.train->size()) write_labels(folder / "labels.txt", *labelled);
     const TrainedClassifier trained =
         train_classifier(training_, labelled, folder, seed, options_.resume);
-    const FeatureLayer layer = layer_of(config_.finetune.from);
-    const FeatureExtractor extractor(trained.model, layer, judging_config(config_), device_,
-                                     training_.loader_threads);
-    const JudgedSplit test = extract_split(extractor, data_.test, data_.test_labels, "test images");
+    const FeatureExtractor extractor = extractor_of(trained);
+    const JudgedSplit test = test_features(extractor);
     const torch::Tensor probabilities = predict_probabilities(trained.head, test.features.values);
     write_predictions(folder / "predictions.csv", data_.classes, *data_.test, test.features,
                       test.labels, probabilities);
     const std::string sha256 = extractor.encoder_sha256();
-    write_head(folder, {trained.head, data_.classes, layer, sha256,
+    write_head(folder, {trained.head, data_.classes, extractor.layer(), sha256,
                         trained.training.checkpoint / "model.safetensors", extractor.config()});
 
     Json result = accuracies(probabilities, test.labels, data_.classes);
@@ -302,6 +341,7 @@ class Finetuning {
   }
 
   FinetuneCommand options_;
+  std::shared_ptr<World> world_;
   c10::Device device_;
   ModelSource source_;
   FinetuneConfig config_;
@@ -321,7 +361,10 @@ void run(const FinetuneCommand& options) {
   if (options.resume && options.out.empty()) {
     throw Error(ErrorKind::usage, "--resume: expected --out with the run to resume, got none");
   }
-  Finetuning finetuning(options);
+  if (options.dry_run) require_one_process("clr finetune --dry-run");
+  const std::shared_ptr<World> world = join_processes(options.processes);
+  Finetuning finetuning(options, world);
+  if (!world->leads()) return finetuning.help();
   const Json plan = finetuning.plan();
   if (options.dry_run) {
     try_output_folder(finetuning.out());
@@ -362,6 +405,7 @@ void add_finetune_command(CLI::App& program, Action& action) {
                     "resolve and check everything, print the plan, stop");
   command->add_flag("--json", options->json, "print the result as JSON on standard output");
   options->compute.add_to(*command);
+  options->processes.add_to(*command);
   add_log_options(*command);
   command->callback([options, &action] { action = [options] { run(*options); }; });
 }

@@ -28,6 +28,7 @@
 #include "feature_geometry.h"
 #include "head_file.h"
 #include "knn_table.h"
+#include "label_draws.h"
 #include "neighbor_sheet.h"
 #include "processes.h"
 #include "sheet_pictures.h"
@@ -127,11 +128,6 @@ class LinearEvaluation {
       set.data = open_evaluation_data(options.data, i, config_.judging.data, first_seed());
       sets_.push_back(std::move(set));
     }
-    if (config_.sgd && !options.features.world->is_alone()) {
-      throw Error(ErrorKind::usage,
-                  "probe.protocol: expected lbfgs or heads with several processes, got sgd, which "
-                  "trains in one");
-    }
     if (config_.sgd) prepare_training();
     // The extractor has its own copy.
     source_.weights = {};
@@ -178,11 +174,17 @@ class LinearEvaluation {
     return result;
   }
 
-  /// Another process than the one that judges: its share of the features.
+  /// Another process than the one that judges: its share of the features, and of training.
   void help() const {
     for (const JudgedSet& set : sets_) {
       extractor_.extract(set.data.train, "train features");
       extractor_.extract(set.data.test, "test features");
+      if (!config_.sgd) continue;
+      for_each_draw(draws(), [&](std::uint64_t seed, const LabelChoice& choice) {
+        train_classifier(
+            training_, make_subset(set.data.train, labelled_rows(choice, set.data, seed)),
+            evaluation_folder(options_.out, source_, "linear_eval"), seed, /*resume=*/false);
+      });
     }
   }
 
@@ -196,16 +198,21 @@ class LinearEvaluation {
 
   std::uint64_t first_seed() const { return static_cast<std::uint64_t>(options_.features.seed); }
 
+  LabelDraws draws() const {
+    return {options_.data.labels, options_.seeds, options_.data.curve, first_seed()};
+  }
+
   void prepare_training() {
     ClassifierOptions classifier;
     classifier.from = input_of(extractor_.layer());
     training_.run = resolve_automatic(
         classifier_run(*config_.sgd, classifier, /*frozen=*/true, source_.projector),
-        extractor_.device());
+        extractor_.device(), options_.features.world->local_size());
     training_.init = weights_of(extractor_.model());
     training_.init_name = source_.name;
     training_.device = extractor_.device();
     training_.loader_threads = extractor_.loader_threads();
+    training_.world = options_.features.world;
     config_.sgd->train = training_.run.train;
     apply_compute_settings(training_.run.train.compute_threads, training_.run.train.deterministic);
   }
@@ -266,19 +273,12 @@ class LinearEvaluation {
                    {"classes", set.classes()},
                    {"test_images", set.test.labels.size(0)},
                    {"bad_images", set.train.features.bad.size() + set.test.features.bad.size()}};
-    result.update(run_draws(out, options_.seeds, first_seed(),
-                            [&](const fs::path& folder, std::uint64_t seed) {
-                              return one_draw(set, folder, seed, options_.data.labels);
-                            }));
+    result.update(run_label_draws(
+        out, draws(), [&](const fs::path& folder, std::uint64_t seed, const LabelChoice& labels) {
+          return one_draw(set, folder, seed, labels);
+        }));
+    const World::OwnWork judging(*options_.features.world);
     result.update(judge_geometry(set.train, set.test, set.classes(), first_seed()));
-    if (!options_.data.curve.empty()) {
-      const bool whole = options_.seeds == 0 && options_.data.labels.str() == "all";
-      result["few_labels"] = run_label_curve(
-          out, options_.data.curve, options_.seeds, first_seed(), whole ? result : Json(),
-          [&](const fs::path& folder, std::uint64_t seed, const LabelChoice& labels) {
-            return one_draw(set, folder, seed, labels);
-          });
-    }
     const EmbeddedImages test{*set.data.test, set.test.features};
     const EmbeddedImages train{*set.data.train, set.train.features};
     const DataConfig& config = extractor_.config().data;
@@ -389,15 +389,11 @@ class LinearEvaluation {
 
   Fit fit(const JudgedSet& set, const fs::path& folder, const std::vector<std::int64_t>& wanted,
           const torch::Tensor& features, const torch::Tensor& labels, std::uint64_t seed) const {
-    switch (config_.judging.probe.protocol) {
-      case ProbeProtocol::sgd:
-        return fit_by_sgd(set, folder, wanted, seed);
-      case ProbeProtocol::heads:
-        return fit_by_heads(set, features, labels, seed);
-      case ProbeProtocol::lbfgs:
-        break;
-    }
-    return fit_by_lbfgs(set, features, labels, seed);
+    const ProbeProtocol protocol = config_.judging.probe.protocol;
+    if (protocol == ProbeProtocol::sgd) return fit_by_sgd(set, folder, wanted, seed);
+    const World::OwnWork fitting(*options_.features.world);
+    return protocol == ProbeProtocol::heads ? fit_by_heads(set, features, labels, seed)
+                                            : fit_by_lbfgs(set, features, labels, seed);
   }
 
   /// Fits and judges with the labels of one draw, and writes its head and predictions.
@@ -408,6 +404,7 @@ class LinearEvaluation {
     const torch::Tensor features = set.train.features.values.index_select(0, rows);
     const torch::Tensor labels = set.train.labels.index_select(0, rows);
     const Fit found = fit(set, folder, wanted, features, labels, seed);
+    const World::OwnWork judging(*options_.features.world);
     const torch::Tensor probabilities = predict_probabilities(found.head, set.test.features.values);
     const auto knn = knn_grid(features, labels, set.test.features.values, set.test.labels,
                               set.classes(), extractor_.config().knn);
@@ -428,7 +425,7 @@ class LinearEvaluation {
   void print_draw(const JudgedSet& set, const Json& result, const std::string& title,
                   const std::vector<KnnResult>& knn, std::int64_t images,
                   const fs::path& folder) const {
-    if (folder.filename().string().starts_with("seed_")) {  // run_draws sums them up
+    if (folder.filename().string().starts_with("seed_")) {  // run_label_draws sums them up
       log_info("{} labels drawn with seed {}: {}: {:.1f} %", format_count(images),
                result["seed"].get<std::uint64_t>(), title, 100 * result["top1"].get<double>());
       return;

@@ -30,6 +30,11 @@ std::string version_text() {
 /// CLI11's messages may have several lines.
 std::string one_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
+bool shares_work(const std::string& command) {
+  return command == "pretrain" || command == "linear-eval" || command == "finetune" ||
+         command == "embed" || command == "predict";
+}
+
 void run_program(int argc, char** argv) {
   CLI::App program("Train visual representations without labels, and judge them.", "clr");
   program.set_version_flag("--version", version_text());
@@ -65,8 +70,7 @@ void run_program(int argc, char** argv) {
   const std::string command = program.get_subcommands().empty()
                                   ? std::string()
                                   : program.get_subcommands().front()->get_name();
-  if (command != "pretrain" && command != "linear-eval" && command != "embed")
-    require_one_process("clr " + command);
+  if (!shares_work(command)) require_one_process("clr " + command);
   if (!action) throw Error(ErrorKind::usage, "clr: expected a command, got none; see clr --help");
   action();
   leave_processes();

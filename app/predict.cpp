@@ -11,6 +11,7 @@
 #include "evaluation_result.h"
 #include "feature_extraction.h"
 #include "head_file.h"
+#include "processes.h"
 
 namespace fs = std::filesystem;
 
@@ -25,6 +26,7 @@ struct PredictOptions {
   std::vector<std::string> sets;
   bool json = false;
   ComputeOptions compute;
+  ProcessOptions processes;
 };
 
 EvalConfig read_config(const PredictOptions& options, const HeadFile& head) {
@@ -61,12 +63,14 @@ void run(const PredictOptions& options) {
     throw Error(ErrorKind::usage,
                 "--output " + options.output + ": expected a name that ends in .csv");
   }
+  FeatureOptions features_wanted;
+  features_wanted.compute = options.compute;
+  features_wanted.world = join_processes(options.processes);
+  const bool leads = features_wanted.world->leads();
   const HeadFile head = read_head(options.checkpoint);
   const EvalConfig config = read_config(options, head);
-  prepare_output_file(output);
-  FeatureOptions features_wanted;
+  if (leads) prepare_output_file(output);
   features_wanted.layer = head.layer;
-  features_wanted.compute = options.compute;
   const FeatureExtractor extractor(open_model(head.checkpoint.string(), nullptr), config,
                                    features_wanted);
   if (extractor.encoder_sha256() != head.encoder_sha256) {
@@ -77,6 +81,7 @@ void run(const PredictOptions& options) {
   }
   const std::shared_ptr<const Dataset> dataset = open_dataset(options.data, config.data);
   const Features features = extractor.extract(dataset, "predicting");
+  if (!leads) return;
   if (features.values.size(1) != head.head.weight.size(1)) {
     throw Error(ErrorKind::checkpoint,
                 fmt::format("{}: expected a classifier of {} features, got one of {}",
@@ -123,6 +128,7 @@ void add_predict_command(CLI::App& program, Action& action) {
       ->allow_extra_args(false);
   command->add_flag("--json", options->json, "print the result as JSON on standard output");
   options->compute.add_to(*command);
+  options->processes.add_to(*command);
   add_log_options(*command);
   command->callback([options, &action] { action = [options] { run(*options); }; });
 }

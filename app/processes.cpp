@@ -82,10 +82,11 @@ std::shared_ptr<World> join_processes(const ProcessOptions& options) {
 void require_one_process(const std::string& command) {
   const Launch launch = launch_of_environment();
   if (launch.size == 1) return;
-  throw Error(ErrorKind::usage,
-              fmt::format("{}: expected one process, got {} (started by {}); pretrain, linear-eval "
-                          "and embed share their work",
-                          command, launch.size, launch.launcher));
+  throw Error(
+      ErrorKind::usage,
+      fmt::format("{}: expected one process, got {} (started by {}); pretrain, linear-eval, "
+                  "finetune, embed and predict share their work",
+                  command, launch.size, launch.launcher));
 }
 
 void leave_processes() {

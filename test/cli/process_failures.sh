@@ -144,6 +144,12 @@ start_rank 1 2 "$CLR" pretrain --data missing "${common[@]}"
 check "no data set: rank 1 says so" ended 1 4 20 "rank 1: error: missing: "
 check "no data set: rank 0 says who" ended 0 4 20 "ended, as another process did: rank 1: missing: "
 check "and no run was begun" test ! -e wrong
+new_port
+for rank in 0 1; do
+  start_rank $rank 2 "$CLR" embed --checkpoint signalled --data "$([ $rank = 0 ] && echo set || echo other)" --output wrong.npy --quiet
+done
+for rank in 0 1; do check "features of another data set: rank $rank" ended $rank 4 20 "rank 1: expected the images of rank 0"; done
+check "and none were written" test ! -e wrong.npy
 
 # ---- starting ----
 new_port
@@ -168,7 +174,7 @@ kill -9 "${pids[0]}" 2>/dev/null
 check "a rank that cannot be" test "$(RANK=2 WORLD_SIZE=2 "$CLR" pretrain --data set "${common[@]}" 2>&1)" = \
   "clr: error: environment: RANK: expected a whole number from 0 to 1, got 2"
 check "a command of one process" test "$(RANK=0 WORLD_SIZE=2 MASTER_ADDR=a MASTER_PORT=1 "$CLR" report set 2>&1)" = \
-  "clr: error: clr report: expected one process, got 2 (started by environment); pretrain, linear-eval and embed share their work"
+  "clr: error: clr report: expected one process, got 2 (started by environment); pretrain, linear-eval, finetune, embed and predict share their work"
 check "a batch with less images than processes" test -n "$("$root/scripts/launch.sh" 3 -- "$CLR" pretrain --data set \
   "${common[@]}" --set train.batch_size=2 2>&1 | grep "expected at least an image for each of the 3 processes")"
 

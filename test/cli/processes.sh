@@ -132,6 +132,31 @@ done
 check "embed: the same bytes" cmp e1.npy e3.npy
 check "embed: the same rows" cmp e1.index.csv e3.index.csv
 check "linear-eval: the same predictions" cmp l1/predictions.csv l3/predictions.csv
+for n in 1 3; do
+  check "predict on $n" features $n predict --checkpoint l1 --data set --output "p$n.csv"
+done
+check "predict: the same predictions" cmp p1.csv p3.csv
+
+# Training on labels: all layers, and a classifier by gradient descent. float64, as above.
+for n in 1 3; do
+  for command in finetune "linear-eval --protocol sgd"; do
+    name=${command%% *}
+    # shellcheck disable=SC2086 # a command and its option
+    check "$command on $n" "$root/scripts/launch.sh" $n -- "$CLR" $command --checkpoint simclr_cifar10_tiny.preset.1 \
+      --train set --test set --label-curve "5,100%" --seeds 2 --out "$name$n" --device cpu --threads 1 --quiet \
+      --set train.compute_threads=1 --set train.precision=float64 --set train.batch_size=16 --set train.epochs=2
+  done
+done
+check "finetune: the same weights" agree finetune1/seed_1 finetune3/seed_1 1e-12
+for part in finetune linear-eval; do
+  for draw in seed_0 seed_1 labels_5_a_class/seed_1 labels_all/seed_0; do
+    check "$part: the same predictions, $draw" cmp "${part}1/$draw/predictions.csv" "${part}3/$draw/predictions.csv"
+  done
+done
+check "finetune resumed with nothing to do" "$root/scripts/launch.sh" 2 -- "$CLR" finetune --resume --out finetune3 \
+  --checkpoint simclr_cifar10_tiny.preset.1 --train set --test set --label-curve "5,100%" --seeds 2 --device cpu --quiet \
+  --set train.precision=float64 --set train.batch_size=16 --set train.epochs=2
+
 check "kept features: made by two" "$root/scripts/launch.sh" 2 -- "$CLR" embed --checkpoint simclr_cifar10_tiny.preset.1 \
   --data set --output k1.npy --device cpu --quiet
 check "kept features: found by two" "$root/scripts/launch.sh" 2 -- "$CLR" embed --checkpoint simclr_cifar10_tiny.preset.1 \

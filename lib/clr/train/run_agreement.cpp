@@ -12,15 +12,14 @@
 
 namespace clr {
 
-void require_agreement(World& world, const std::string& config_json,
-                       const std::string& data_fingerprint, const Method& method) {
+void require_agreement(World& world, Json config, const std::string& data_fingerprint,
+                       const torch::nn::Module& model) {
   if (world.is_alone()) return;
-  Json config = Json::parse(config_json);
   config["train"].erase("compute_threads");
   const std::vector<std::string> texts = world.gather_text(Json{
       {"config", config},
       {"data", data_fingerprint},
-      {"weights", tensors_sha256(method)}}.dump());
+      {"weights", tensors_sha256(model)}}.dump());
   const Json first = Json::parse(texts.front());
   for (std::size_t rank = 1; rank < texts.size(); ++rank) {
     const Json other = Json::parse(texts[rank]);
@@ -38,14 +37,14 @@ void require_agreement(World& world, const std::string& config_json,
       throw Error(
           ErrorKind::data,
           fmt::format("rank {}: expected the images of rank 0 (fingerprint {}), got others "
-                      "({}); --data has to name the same set everywhere",
+                      "({}); all processes have to be given the same set",
                       rank, first["data"].get<std::string>(), other["data"].get<std::string>()));
     }
     if (other["weights"] != first["weights"]) {
       throw Error(
           ErrorKind::checkpoint,
-          fmt::format("rank {}: expected the first weights of rank 0, got others; --init has "
-                      "to name the same file everywhere",
+          fmt::format("rank {}: expected the weights of rank 0, got others; all processes have "
+                      "to be given the same file",
                       rank));
     }
   }

@@ -51,13 +51,13 @@ void apply_compute_settings(std::int64_t compute_threads, bool deterministic) {
 void place_module(torch::nn::Module& module, const torch::Device& device, bool channels_last,
                   Precision precision) {
   module.to(device);
-  if (precision == Precision::float64) {
-    // module.to(type) would take integers along.
-    std::vector<torch::Tensor> tensors = module.parameters();
-    for (const torch::Tensor& buffer : module.buffers()) tensors.push_back(buffer);
-    for (torch::Tensor& tensor : tensors) {
-      if (tensor.is_floating_point()) tensor.set_data(tensor.to(torch::kFloat64));
-    }
+  // module.to(type) would take integers along.
+  const auto type = precision == Precision::float64 ? torch::kFloat64 : torch::kFloat32;
+  std::vector<torch::Tensor> tensors = module.parameters();
+  for (const torch::Tensor& buffer : module.buffers()) tensors.push_back(buffer);
+  for (torch::Tensor& tensor : tensors) {
+    if (tensor.is_floating_point() && tensor.scalar_type() != type)
+      tensor.set_data(tensor.to(type));
   }
   if (!channels_last) return;
   for (auto& parameter : module.parameters()) {

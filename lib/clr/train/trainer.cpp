@@ -102,7 +102,7 @@ class Trainer::Loop {
                            static_cast<std::int64_t>(dataset_->classes().size()), steps_per_epoch_);
     method_->join(world_, c.train.sync_batch_norm);
     load_initial_weights();
-    require_agreement(*world_, config_json_, dataset_->fingerprint(), *method_);
+    require_agreement(*world_, Json::parse(config_json_), dataset_->fingerprint(), *method_);
     place_module(*method_, options.device, c.train.memory_format == MemoryFormat::channels_last,
                  c.train.precision);
     const OptimizerOptions shared = shared_options(c.optimizer);
