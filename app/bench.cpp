@@ -52,6 +52,7 @@ void add_bench_command(CLI::App& program, Action& action) {
   add_bench_loss_command(*bench, action);
   add_bench_data_command(*bench, action);
   add_bench_eval_command(*bench, action);
+  add_bench_processes_command(*bench, action);
 }
 
 }  // namespace clr

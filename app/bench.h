@@ -33,5 +33,6 @@ void add_bench_train_command(CLI::App& bench, Action& action);
 void add_bench_loss_command(CLI::App& bench, Action& action);
 void add_bench_data_command(CLI::App& bench, Action& action);
 void add_bench_eval_command(CLI::App& bench, Action& action);
+void add_bench_processes_command(CLI::App& bench, Action& action);
 
 }  // namespace clr

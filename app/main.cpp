@@ -6,6 +6,8 @@
 
 #include <cstdio>
 #include <iostream>
+#include <set>
+#include <string>
 
 #include "clr/core/error.h"
 #include "clr/core/exit_code.h"
@@ -30,9 +32,21 @@ std::string version_text() {
 /// CLI11's messages may have several lines.
 std::string one_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
+/// "clr data check": what was asked for, as far as it was understood.
+std::string command_name(const CLI::App& program) {
+  std::string name = "clr";
+  for (const CLI::App* at = &program; !at->get_subcommands().empty();) {
+    at = at->get_subcommands().front();
+    name += " " + at->get_name();
+  }
+  return name;
+}
+
 bool shares_work(const std::string& command) {
-  return command == "pretrain" || command == "linear-eval" || command == "finetune" ||
-         command == "embed" || command == "predict";
+  static const std::set<std::string> names = {"clr pretrain", "clr linear-eval",
+                                              "clr finetune", "clr embed",
+                                              "clr predict",  "clr bench processes"};
+  return names.contains(command);
 }
 
 void run_program(int argc, char** argv) {
@@ -59,18 +73,12 @@ void run_program(int argc, char** argv) {
     program.exit(success);
     return;
   } catch (const CLI::ParseError& error) {
-    std::string name = "clr";
-    for (const CLI::App* at = &program; !at->get_subcommands().empty();) {
-      at = at->get_subcommands().front();
-      name += " " + at->get_name();
-    }
+    const std::string name = command_name(program);
     throw Error(ErrorKind::usage,
                 fmt::format("{}: {}; see {} --help", name, one_line(error.what()), name));
   }
-  const std::string command = program.get_subcommands().empty()
-                                  ? std::string()
-                                  : program.get_subcommands().front()->get_name();
-  if (!shares_work(command)) require_one_process("clr " + command);
+  const std::string command = command_name(program);
+  if (!shares_work(command)) require_one_process(command);
   if (!action) throw Error(ErrorKind::usage, "clr: expected a command, got none; see clr --help");
   action();
   leave_processes();

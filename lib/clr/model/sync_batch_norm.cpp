@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clr/model/sync_batch_norm.h"
 
+#include <ATen/ops/batch_norm_update_stats.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/var_mean.h>
+#include <ATen/ops/native_batch_norm.h>
+#include <ATen/ops/native_batch_norm_backward.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <optional>
@@ -18,33 +22,26 @@ using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// All but the channels.
-std::vector<std::int64_t> reduced(const Tensor& x) {
-  std::vector<std::int64_t> dimensions;
-  for (std::int64_t d = 0; d < x.dim(); ++d) {
-    if (d != 1) dimensions.push_back(d);
-  }
-  return dimensions;
-}
-
-/// [C] as it stands beside x.
-Tensor beside(const Tensor& channels, const Tensor& x) {
-  std::vector<std::int64_t> shape(static_cast<std::size_t>(x.dim()), 1);
-  shape[1] = channels.size(0);
-  return channels.view(shape);
-}
-
 struct Moments {
   Tensor mean;
   Tensor var;    ///< biased
   Tensor count;  ///< [1]; a tensor, as a GPU would have to be waited for
 };
 
+/// x * weight + bias by channel, x normalised by mean and var first: the kernel that batch norm has
+/// for evaluation, which reads x once in either memory format.
+Tensor normalized(const Tensor& x, const std::optional<Tensor>& weight,
+                  const std::optional<Tensor>& bias, const Tensor& mean, const Tensor& var,
+                  double epsilon) {
+  return std::get<0>(
+      at::native_batch_norm(x, weight, bias, mean, var, /*training=*/false, 0.0, epsilon));
+}
+
 /// Of all processes' values.
 Moments moments_of(World& world, const Tensor& x) {
   const std::int64_t channels = x.size(1);
   const auto own = static_cast<double>(x.numel() / channels);
-  const auto [var, mean] = at::var_mean(x, at::OptionalIntArrayRef(reduced(x)), 0);
+  const auto [mean, var] = at::batch_norm_update_stats(x, {}, {}, 0.0);
   const Tensor all =
       world.gather(at::cat({mean, var, at::full({1}, own, mean.options())}).unsqueeze(0));
   const Tensor means = all.narrow(1, 0, channels);
@@ -61,40 +58,48 @@ struct SyncBatchNorm : torch::autograd::Function<SyncBatchNorm> {
   /// weight and bias are optional, as undefined tensors are no arguments here.
   static Tensor forward(AutogradContext* context, const std::shared_ptr<World>& world,
                         const Tensor& x, const std::optional<Tensor>& weight,
-                        const std::optional<Tensor>& bias, const Moments& moments,
-                        const Tensor& scale) {
+                        const std::optional<Tensor>& bias, const Moments& moments, double epsilon) {
     context->save_for_backward(
-        {x, weight ? *weight : Tensor(), moments.mean, scale, moments.count});
+        {x, weight ? *weight : Tensor(), moments.mean, moments.var, moments.count});
     context->saved_data["world"] = KeptWorld::keep(world);
-    Tensor y = (x.to(moments.mean.scalar_type()) - beside(moments.mean, x)).mul_(beside(scale, x));
-    if (weight) y.mul_(beside(*weight, x)).add_(beside(*bias, x));
-    return y.to(x.scalar_type());
+    context->saved_data["epsilon"] = epsilon;
+    return normalized(x.to(moments.mean.scalar_type()), weight, bias, moments.mean, moments.var,
+                      epsilon)
+        .to(x.scalar_type());
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
-    const Tensor& x = saved[0];
     const Tensor& weight = saved[1];
     const Tensor& mean = saved[2];
-    const Tensor& scale = saved[3];
+    const Tensor& var = saved[3];
     const Tensor& count = saved[4];
-    const Tensor dy = gradients.at(0).to(mean.scalar_type());
-    const Tensor normalized = (x.to(mean.scalar_type()) - beside(mean, x)).mul_(beside(scale, x));
-    const std::vector<std::int64_t> dimensions = reduced(x);
-    const std::int64_t channels = x.size(1);
-    const Tensor own = at::cat({dy.sum(dimensions), (dy * normalized).sum(dimensions)});
-    const Tensor all = own.clone();
+    const double epsilon = context->saved_data["epsilon"].toDouble();
+    const auto type = mean.scalar_type();
+    const Tensor x = saved[0].to(type);
+    const Tensor dy = gradients.at(0).to(type).contiguous(x.suggest_memory_format());
+    // What a batch norm in evaluation asks of weight and bias: the sums of dy * normalised x and dy.
+    const auto [unused, products, sums] = at::native_batch_norm_backward(
+        dy, x, weight, mean, var, {}, {}, /*train=*/false, epsilon, {false, true, true});
+    const Tensor all = at::cat({sums, products});
     KeptWorld::of(context->saved_data["world"])->sum(all);
-    Tensor dx = dy - beside(all.narrow(0, 0, channels) / count, x);
-    dx.sub_(normalized * beside(all.narrow(0, channels, channels) / count, x));
-    dx.mul_(beside(weight.defined() ? scale * weight : scale, x));
+    const std::int64_t channels = x.size(1);
+    // dx = scale * (dy - mean of dy - normalised x * mean of dy * normalised x)
+    Tensor scale = (var + epsilon).rsqrt();
+    if (weight.defined()) scale = scale * weight;
+    const Tensor slope = -scale * all.narrow(0, channels, channels) / count;
+    const Tensor shift = -scale * all.narrow(0, 0, channels) / count;
+    Tensor dx = normalized(x, slope, shift, mean, var, epsilon);
+    std::vector<std::int64_t> beside(static_cast<std::size_t>(x.dim()), 1);
+    beside[1] = channels;
+    dx.addcmul_(dy, scale.view(beside));
     Tensor dweight;
     Tensor dbias;
     if (weight.defined()) {
-      dbias = own.narrow(0, 0, channels).to(weight.scalar_type());
-      dweight = own.narrow(0, channels, channels).to(weight.scalar_type());
+      dbias = sums.to(weight.scalar_type());
+      dweight = products.to(weight.scalar_type());
     }
-    return {{}, dx.to(x.scalar_type()), dweight, dbias, {}, {}};
+    return {{}, dx.to(saved[0].scalar_type()), dweight, dbias, {}, {}};
   }
 };
 
@@ -117,8 +122,7 @@ torch::Tensor sync_batch_norm(const std::shared_ptr<World>& world, const torch::
   const auto optional = [](const Tensor& tensor) {
     return tensor.defined() ? std::optional<Tensor>(tensor) : std::nullopt;
   };
-  return SyncBatchNorm::apply(world, x, optional(weight), optional(bias), moments,
-                              (moments.var + epsilon).rsqrt());
+  return SyncBatchNorm::apply(world, x, optional(weight), optional(bias), moments, epsilon);
 }
 
 }  // namespace clr
