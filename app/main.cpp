@@ -96,13 +96,13 @@ int main(int argc, char** argv) {
   mallopt(M_TOP_PAD, 64 << 20);
   try {
     clr::run_program(argc, argv);
-    return 0;
+    return clr::leave_program(0);
   } catch (...) {
     const clr::ExitReport report = clr::report_exception(std::current_exception());
     clr::log_line(clr::LogLevel::debug, "error: " + report.message);
     std::fflush(stdout);
     std::fprintf(stderr, "clr: %serror: %s\n", clr::rank_prefix().c_str(), report.message.c_str());
     clr::end_processes(report.code, report.message);
-    return report.code;
+    return clr::leave_program(report.code);
   }
 }

@@ -3,9 +3,11 @@
 
 #include <fmt/format.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
@@ -104,6 +106,13 @@ void end_processes(int code, const std::string& message) {
   } else {
     std::this_thread::sleep_for(std::chrono::seconds(2));
   }
+}
+
+int leave_program(int code) {
+  const Processes& processes = the_processes();
+  if (!processes.world || !processes.world->cut_off()) return code;
+  std::fflush(nullptr);
+  _exit(code);
 }
 
 std::string rank_prefix() {

@@ -31,6 +31,9 @@ void require_one_process(const std::string& command);
 void leave_processes();
 void end_processes(int code, const std::string& message);
 
+/// Returns `code`, unless a thread waits for what never comes: then the program ends here.
+int leave_program(int code);
+
 /// "rank 2: " where there are several, for an error's line.
 std::string rank_prefix();
 

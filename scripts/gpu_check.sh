@@ -121,7 +121,14 @@ if [ -z "$build" ]; then
 fi
 clr=$(readlink -f "$build/clr") || fail "$build/clr: no such program"
 "$clr" --version
-if [ -x "$build/clr_device_tests" ]; then check "device tests" "$build/clr_device_tests"; fi
+if [ -x "$build/clr_device_tests" ]; then
+  check "device tests" "$build/clr_device_tests" "~[nccl]"
+  if [ -f "$build/libclr_nccl.so" ]; then
+    check "NCCL, a group of one process on one GPU" "$build/clr_device_tests" "[nccl]"
+  else
+    echo "left out  NCCL: $build has no libclr_nccl.so"
+  fi
+fi
 
 # CIFAR-10's binary form: ten classes, told apart by their mean colour.
 "$python" - "$scratch" <<'PY' || fail "the data cannot be made"

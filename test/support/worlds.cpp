@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <exception>
 #include <thread>
 
@@ -23,6 +24,9 @@ std::uint16_t free_port() {
 std::vector<std::string> in_worlds(int size,
                                    const std::function<void(std::shared_ptr<clr::World>)>& part,
                                    const clr::WorldOptions& options) {
+  // LibTorch's record of collectives is one for a process, and takes no lock for what several groups
+  // in several threads leave there.
+  setenv("TORCH_FR_BUFFER_SIZE", "0", 1);
   clr::Launch launch;
   launch.launcher = "environment";
   launch.size = size;

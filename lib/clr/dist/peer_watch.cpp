@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <utility>
@@ -18,8 +19,6 @@
 
 namespace clr {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 /// How long the main thread may take to come to where it is told.
 constexpr std::chrono::seconds kGrace{4};
@@ -47,31 +46,66 @@ Ending store_lost(const std::string& holder) {
   return {-1, kLost, holder + ": its store cannot be reached any more: it ended or was killed"};
 }
 
+Ending store_silent(const std::string& holder, std::chrono::seconds silence) {
+  return {-1, kLost,
+          fmt::format("{}: its store did not answer for {} s: its machine is gone or cannot be "
+                      "reached",
+                      holder, silence.count())};
+}
+
+[[noreturn]] void end_process(int rank, const Ending& ending) {
+  std::fprintf(stderr, "clr: rank %d: error: %s\n", rank, ending.text.c_str());
+  _exit(ending.code);
+}
+
 }  // namespace
+
+template <typename Step>
+auto PeerWatch::talk(Speaker who, Step step) {
+  struct Mark {
+    std::atomic<Clock::rep>& since;
+    ~Mark() { since = 0; }
+  };
+  const Mark mark{talking_since_[who]};
+  mark.since = Clock::now().time_since_epoch().count();
+  return step();
+}
+
+bool PeerWatch::store_hangs() const {
+  const auto now = Clock::now().time_since_epoch().count();
+  const auto limit = std::chrono::duration_cast<Clock::duration>(limits_.silence).count();
+  return std::any_of(talking_since_.begin(), talking_since_.end(), [&](const auto& since) {
+    const Clock::rep start = since;
+    return start != 0 && now - start > limit;
+  });
+}
 
 PeerWatch::PeerWatch(const Meeting& meeting, int rank, WatchLimits limits)
     : meeting_(meeting), rank_(rank), limits_(limits), own_(meeting.store->clone()) {
   meeting_.store->setTimeout(limits_.silence);
   own_->setTimeout(limits_.silence);
   successor_.seen = successor_.progressed = Clock::now();
-  beat();
+  talk(main_thread, [this] { beat(); });
   // Signals are for the main thread.
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   thread_ = std::thread(&PeerWatch::run, this);
+  guard_ = std::thread(&PeerWatch::guard, this);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   pthread_setname_np(thread_.native_handle(), "clr-peers");
+  pthread_setname_np(guard_.native_handle(), "clr-guard");
 }
 
 PeerWatch::~PeerWatch() {
   {
     const std::lock_guard lock(mutex_);
-    leaving_ = true;
+    leaving_ = left_ = true;
   }
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
+  if (guard_.joinable()) guard_.join();
 }
 
 std::string PeerWatch::name_of(int rank) const {
@@ -111,11 +145,13 @@ void PeerWatch::look_at(int rank, Beat& last) {
   if (now - last.seen > limits_.silence) {
     end({rank, kLost,
          fmt::format("{}: no sign of life for {} s: it was killed or stopped, or cannot be reached",
-                     name_of(rank), limits_.silence.count())});
+                     name_of(rank), limits_.silence.count())},
+        watching_thread);
   } else if (now - last.progressed > limits_.stall) {
     end({rank, kLost,
          fmt::format("{}: no progress for {} s, though it lives; --stall-timeout sets how long",
-                     name_of(rank), limits_.stall.count())});
+                     name_of(rank), limits_.stall.count())},
+        watching_thread);
   }
 }
 
@@ -129,25 +165,34 @@ void PeerWatch::look() {
 }
 
 void PeerWatch::run() {
+  std::unique_lock lock(mutex_);
+  while (!leaving_ && !ending_) {
+    lock.unlock();
+    try {
+      talk(watching_thread, [this] { look(); });
+    } catch (const std::exception&) {
+      remember(store_lost(meeting_.holder));
+    }
+    lock.lock();
+    changed_.wait_for(lock, limits_.period, [this] { return leaving_; });
+  }
+}
+
+void PeerWatch::guard() {
   std::optional<Clock::time_point> ended;
   std::unique_lock lock(mutex_);
-  while (!leaving_) {
-    if (ending_) {
-      if (!ended) ended = Clock::now();
-      if (Clock::now() - *ended > kGrace) {
-        std::fprintf(stderr, "clr: rank %d: error: %s\n", rank_, ending_->text.c_str());
-        _exit(ending_->code);
-      }
-    } else {
-      lock.unlock();
-      try {
-        look();
-      } catch (const std::exception&) {
-        remember(store_lost(meeting_.holder));
-      }
-      lock.lock();
+  while (!left_) {
+    if (store_hangs() && !cut_off_) {
+      cut_off_ = true;
+      if (!ending_) ending_ = store_silent(meeting_.holder, limits_.silence);
+      // Main waits for the store itself, or for the thread that does.
+      if (leaving_) end_process(rank_, *ending_);
     }
-    changed_.wait_for(lock, limits_.period, [this] { return leaving_; });
+    if (ending_ && !leaving_) {
+      if (!ended) ended = Clock::now();
+      if (Clock::now() - *ended > kGrace) end_process(rank_, *ending_);
+    }
+    changed_.wait_for(lock, limits_.period, [this] { return left_; });
   }
 }
 
@@ -156,10 +201,16 @@ std::optional<Ending> PeerWatch::ending() const {
   return ending_;
 }
 
-Ending PeerWatch::end(Ending ending) {
+Ending PeerWatch::end(Ending ending) { return end(std::move(ending), main_thread); }
+
+Ending PeerWatch::end(Ending ending, Speaker who) {
   try {
     // The first one counts.
-    ending = ending_from(meeting_.store->compareSet(kEnding, "", to_text(ending)));
+    if (!cut_off_) {
+      ending = talk(who, [&] {
+        return ending_from(meeting_.store->compareSet(kEnding, "", to_text(ending)));
+      });
+    }
   } catch (const std::exception&) {
     // The store is gone, and with it those who could be told.
   }
@@ -180,16 +231,18 @@ Ending PeerWatch::find_lost(const std::string& symptom) {
       }
       return texts;
     };
-    const std::vector<std::string> before = beats();
+    const std::vector<std::string> before = talk(main_thread, beats);
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, 4 * limits_.period, [this] { return ending_.has_value(); });
     if (ending_) return *ending_;
     lock.unlock();
-    const std::vector<std::string> after = beats();
-    for (std::size_t rank = 0; rank < after.size(); ++rank) {
-      if (after[rank] == before[rank] && !store->check({left_key(static_cast<int>(rank))}))
-        silent.push_back(static_cast<int>(rank));
-    }
+    talk(main_thread, [&] {
+      const std::vector<std::string> after = beats();
+      for (std::size_t rank = 0; rank < after.size(); ++rank) {
+        if (after[rank] == before[rank] && !store->check({left_key(static_cast<int>(rank))}))
+          silent.push_back(static_cast<int>(rank));
+      }
+    });
   } catch (const std::exception&) {
     return end(store_lost(meeting_.holder));
   }
@@ -212,18 +265,25 @@ void PeerWatch::leave(std::chrono::seconds patience) {
     leaving_ = true;
   }
   changed_.notify_all();
+  if (cut_off_) return;
   thread_.join();
   try {
-    own_->set(left_key(rank_), "1");
-    if (rank_ != 0) return;
+    talk(main_thread, [this] { own_->set(left_key(rank_), "1"); });
     const Clock::time_point end = Clock::now() + patience;
-    for (int rank = 1; rank < static_cast<int>(meeting_.peers.size()); ++rank) {
-      while (!own_->check({left_key(rank)}) && Clock::now() < end)
+    for (int rank = 1; rank_ == 0 && rank < static_cast<int>(meeting_.peers.size()); ++rank) {
+      const auto has_left = [&] { return own_->check({left_key(rank)}); };
+      while (!talk(main_thread, has_left) && Clock::now() < end)
         std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
   } catch (const std::exception&) {
     // Who comes no more has nothing to say either; the work is done.
   }
+  {
+    const std::lock_guard lock(mutex_);
+    left_ = true;
+  }
+  changed_.notify_all();
+  guard_.join();
 }
 
 }  // namespace clr

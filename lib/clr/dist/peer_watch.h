@@ -3,6 +3,7 @@
 
 #include <c10/util/intrusive_ptr.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -30,12 +31,13 @@ struct WatchLimits {
   std::chrono::seconds stall{600};   ///< alive but without progress: it hangs
 };
 
-/// A thread that shows the others that this process lives and gets on, and looks whether they do.
+/// Threads that show the others that this process lives and gets on, and look whether they do.
 ///
 /// Every process writes a sign of life into the store and looks at its successor's; whoever sees
 /// one missing says so there, once for all. When the run has ended for one, every other one's main
-/// thread is told where it next waits; if it does not come there in time, the thread ends the
-/// process. So no process hangs because of another, wherever it is.
+/// thread is told where it next waits; if it does not come there in time, the process is ended. The
+/// store's connections know no time-out, so a second thread looks whether it answers. So no process
+/// hangs because of another, or of the network, wherever it is.
 class PeerWatch {
  public:
   PeerWatch(const Meeting& meeting, int rank, WatchLimits limits);
@@ -62,15 +64,30 @@ class PeerWatch {
   /// most so long until all have left, who may still have something to read there.
   void leave(std::chrono::seconds patience);
 
+  /// The store does not answer. A thread of this object waits for it for good: the program can end
+  /// by _exit() alone.
+  bool cut_off() const { return cut_off_; }
+
  private:
+  using Clock = std::chrono::steady_clock;
+
   struct Beat {
     std::string text;  ///< what the store said
-    std::chrono::steady_clock::time_point seen;
+    Clock::time_point seen;
     std::string progress;
-    std::chrono::steady_clock::time_point progressed;
+    Clock::time_point progressed;
   };
 
+  /// Who is talking to the store.
+  enum Speaker { main_thread, watching_thread };
+  /// Does something with the store that is to answer within `silence`.
+  template <typename Step>
+  auto talk(Speaker who, Step step);
+  bool store_hangs() const;
+
+  Ending end(Ending ending, Speaker who);
   void run();
+  void guard();
   void look();
   void look_at(int rank, Beat& last);
   void beat();
@@ -88,9 +105,13 @@ class PeerWatch {
   Beat successor_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  bool leaving_ = false;
+  bool leaving_ = false;  ///< the main thread has come
+  bool left_ = false;     ///< nothing is said any more
   std::optional<Ending> ending_;
+  std::array<std::atomic<Clock::rep>, 2> talking_since_{};  ///< 0: silent
+  std::atomic<bool> cut_off_{false};
   std::thread thread_;
+  std::thread guard_;
 };
 
 }  // namespace clr
