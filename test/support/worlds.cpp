@@ -27,6 +27,8 @@ std::vector<std::string> in_worlds(int size,
   // LibTorch's record of collectives is one for a process, and takes no lock for what several groups
   // in several threads leave there.
   setenv("TORCH_FR_BUFFER_SIZE", "0", 1);
+  // LibTorch asks for the name of each address that connects, which may take long where nobody knows.
+  setenv("RES_OPTIONS", "timeout:1 attempts:1", 1);
   clr::Launch launch;
   launch.launcher = "environment";
   launch.size = size;

@@ -81,7 +81,7 @@ bool PeerWatch::store_hangs() const {
 }
 
 PeerWatch::PeerWatch(const Meeting& meeting, int rank, WatchLimits limits)
-    : meeting_(meeting), rank_(rank), limits_(limits), own_(meeting.store->clone()) {
+    : meeting_(meeting), rank_(rank), limits_(limits), own_(meeting.watch_store) {
   meeting_.store->setTimeout(limits_.silence);
   own_->setTimeout(limits_.silence);
   successor_.seen = successor_.progressed = Clock::now();

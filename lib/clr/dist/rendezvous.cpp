@@ -183,6 +183,9 @@ Meeting meet(const Launch& launch, const std::string& program, std::chrono::seco
   // An agent's store outlives a failed attempt.
   meeting.store =
       c10::make_intrusive<c10d::PrefixStore>(fmt::format("clr/{}", launch.attempt), whole);
+  // Made before all are here: LibTorch asks for the name of each address that connects, and serves
+  // nobody until a name service has answered or has not.
+  meeting.watch_store = meeting.store->clone();
   Peer own;
   own.host = host_name();
   own.machine = machine_id();

@@ -27,8 +27,9 @@ struct Peer {
 
 /// Processes that have found each other.
 struct Meeting {
-  c10::intrusive_ptr<c10d::Store> store;  ///< of this attempt alone
-  std::vector<Peer> peers;                ///< by rank
+  c10::intrusive_ptr<c10d::Store> store;        ///< of this attempt alone
+  c10::intrusive_ptr<c10d::Store> watch_store;  ///< the same by a connection of its own
+  std::vector<Peer> peers;                      ///< by rank
   std::string holder;  ///< of the store, for messages: "rank 0 (host a)" or torchrun's agent
 };
 
