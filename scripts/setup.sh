@@ -14,7 +14,7 @@ Installs what building and testing clr needs, and leaves alone what is there alr
             where neither PATH nor /usr/local/cuda has one
   --peers   also a Python environment with torch, torchvision, lightly, safetensors,
             scikit-learn, timm, onnx, onnxruntime and tensorboard, for comparisons and for the
-            tests that need Python (about 6 GB)
+            tests that need Python (about 6 GB), and Open MPI's mpirun
   --help    this text
 
 Environment:
@@ -274,6 +274,10 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 if ! dpkg-query -W -f='${db:Status-Status}' "$browser" 2>/dev/null | grep -qx installed; then
   apt_install "$browser" || say "cannot install $browser: $refused; the test that needs a browser will be skipped"
+fi
+
+if [ "$want_peers" = yes ] && ! command -v mpirun >/dev/null; then
+  apt_install openmpi-bin || say "cannot install openmpi-bin: $refused; the test of mpirun will be skipped"
 fi
 
 # --- LibTorch --------------------------------------------------------------------------------
