@@ -217,7 +217,8 @@ void run(PretrainOptions options) {
   ConfigDocument document = load_config(options.config, "pretrain");
   const RunConfig config = read_config(document, options, device, *world);
   const std::shared_ptr<const Dataset> dataset = open_dataset(options.data, config.data);
-  if (options.out.empty()) options.out = "runs/pretrain-" + config.method.type + "-" + time_stamp();
+  if (options.out.empty())
+    options.out = world->broadcast("runs/pretrain-" + config.method.type + "-" + time_stamp());
   Json plan = with_source(document, [&] { return describe(config, *dataset, options, *world); });
   plan["device"] = device_description(device);
   apply_compute_settings(config.train.compute_threads, config.train.deterministic);

@@ -109,8 +109,7 @@ void end_processes(int code, const std::string& message) {
 }
 
 int leave_program(int code) {
-  const Processes& processes = the_processes();
-  if (!processes.world || !processes.world->cut_off()) return code;
+  if (the_processes().launch.size == 1) return code;
   std::fflush(nullptr);
   _exit(code);
 }

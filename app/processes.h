@@ -31,7 +31,8 @@ void require_one_process(const std::string& command);
 void leave_processes();
 void end_processes(int code, const std::string& message);
 
-/// Returns `code`, unless a thread waits for what never comes: then the program ends here.
+/// Returns `code` to return from main. Of several processes one ends here: what has been begun with
+/// others may never come, and its objects would wait for it.
 int leave_program(int code);
 
 /// "rank 2: " where there are several, for an error's line.

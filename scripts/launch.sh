@@ -22,7 +22,7 @@ shift 2
 
 nodes=${NODES:-1}
 node=${NODE_RANK:-0}
-if [ "$nodes" -gt 1 ] && [ -z "${MASTER_ADDR:-}${MASTER_PORT:-}" ]; then
+if [ "$nodes" -gt 1 ] && { [ -z "${MASTER_ADDR:-}" ] || [ -z "${MASTER_PORT:-}" ]; }; then
   usage "MASTER_ADDR and MASTER_PORT in the environment beside NODES=$nodes"
 fi
 export MASTER_ADDR=${MASTER_ADDR:-127.0.0.1}
@@ -35,6 +35,8 @@ if [ -z "${MASTER_PORT:-}" ]; then
 fi
 export MASTER_PORT WORLD_SIZE=$((nodes * processes))
 
+# A process group for each: what a terminal sends to the whole of this one would reach them twice.
+set -m
 pids=()
 pass_on() { kill -"$1" "${pids[@]}" 2>/dev/null; }
 trap 'pass_on TERM' TERM

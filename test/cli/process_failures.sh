@@ -179,7 +179,7 @@ check "a batch with less images than processes" test -n "$("$root/scripts/launch
   "${common[@]}" --set train.batch_size=2 2>&1 | grep "expected at least an image for each of the 3 processes")"
 
 # ---- killed again and again, resumed to the bytes of the unbroken run ----
-whole=(--set train.epochs=12)
+whole=(--set train.epochs=12 --join-timeout 5)
 start 2 whole "${whole[@]}"
 for rank in 0 1; do wait "${pids[rank]}" || fail "the unbroken run"; done
 kills=${CLR_KILLS:-2}

@@ -92,6 +92,8 @@ check "is something else" test "$(agree simclr_cifar10_tiny.preset.1 own 1e-9 2>
 check "MoCo's splits on one process" train 1 splits.1 moco_cifar10_tiny --set method.batch_norm_splits=2
 check "MoCo's splits on two" train 2 splits.2 moco_cifar10_tiny --set method.batch_norm_splits=2
 check "are the same, with keys shuffled across processes" agree splits.1 splits.2 1e-12
+check "MoCo with batch norm of each process's own" train 2 split_by_process moco_cifar10_tiny --set train.sync_batch_norm=false
+check "is split in two as well" agree splits.1 split_by_process 1e-12
 
 # Stopped on one number of processes, resumed on another: the same batches, the same numbers but for rounding.
 stop_and_resume() { # FIRST SECOND OUT

@@ -58,6 +58,22 @@ std::string first_match(const char* file, const std::string& key) {
   return "";
 }
 
+int gpus() { return static_cast<int>(at::detail::getCUDAHooks().getNumGPUs()); }
+
+/// Of a process among several on its machine; one that sees a single GPU was given it.
+int own_gpu(int local_rank) { return gpus() == 1 ? 0 : local_rank; }
+
+c10::Device gpu(const std::string& asked, int index) {
+  const int count = gpus();
+  if (index >= count) {
+    throw Error(ErrorKind::device,
+                fmt::format("--device {}: expected a GPU below {}, got {}; start at most a process "
+                            "a GPU on a machine, or look at CUDA_VISIBLE_DEVICES",
+                            asked, count, index));
+  }
+  return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
+}
+
 }  // namespace
 
 c10::Device resolve_device(const std::string& name, int local_rank) {
@@ -66,7 +82,7 @@ c10::Device resolve_device(const std::string& name, int local_rank) {
     if (!std::filesystem::exists("/dev/nvidiactl")) return c10::Device(c10::kCPU);
     try {
       load_cuda("cuda");
-      const c10::Device device(c10::kCUDA, static_cast<c10::DeviceIndex>(local_rank));
+      const c10::Device device = gpu("auto", own_gpu(local_rank));
       log_info("device auto: {} ({})", device.str(), device_description(device));
       return device;
     } catch (const Error& error) {
@@ -74,7 +90,7 @@ c10::Device resolve_device(const std::string& name, int local_rank) {
       return c10::Device(c10::kCPU);
     }
   }
-  int index = local_rank;
+  int index = 0;
   if (name != "cuda") {
     const char* digits = name.c_str() + (name.starts_with("cuda:") ? 5 : name.size());
     const char* end = name.c_str() + name.size();
@@ -84,12 +100,7 @@ c10::Device resolve_device(const std::string& name, int local_rank) {
     }
   }
   load_cuda(name);
-  const int count = static_cast<int>(at::detail::getCUDAHooks().getNumGPUs());
-  if (index >= count) {
-    throw Error(ErrorKind::device,
-                fmt::format("--device {}: expected a GPU below {}, got {}", name, count, index));
-  }
-  return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
+  return gpu(name, name == "cuda" ? own_gpu(local_rank) : index);
 }
 
 std::string device_description(const c10::Device& device) {

@@ -18,7 +18,7 @@ namespace clr {
 /// `address`: this process's own, which the others can reach. With GLOO_SOCKET_IFNAME in the
 /// environment the group uses that interface instead.
 /// Throws:  std::exception of LibTorch's where the others do not come within `timeout`, which is
-///          also how long a collective may take.
+///          also how long a collective may take, until it is set to something else.
 c10::intrusive_ptr<c10d::Backend> make_gloo_group(const c10::intrusive_ptr<c10d::Store>& store,
                                                   int rank, int size, const std::string& address,
                                                   std::chrono::milliseconds timeout);

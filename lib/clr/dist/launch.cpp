@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <functional>
 #include <optional>
 #include <string_view>
 
@@ -106,9 +107,14 @@ Launch read_launch(const Environment& environment) {
     read_address(variables, launch);
     const auto local = variables.number("OMPI_COMM_WORLD_LOCAL_SIZE", 1, kMostProcesses);
     if (local == launch.size) {
-      // All have one parent.
       if (launch.address.empty()) launch.address = "127.0.0.1";
-      if (launch.port == 0) launch.port = port_of(getppid());
+      // Where the job has no name, all have one parent: mpirun.
+      const std::string job = variables.text("PMIX_NAMESPACE");
+      if (launch.port == 0) {
+        launch.port = port_of(
+            job.empty() ? getppid()
+                        : static_cast<std::int64_t>(std::hash<std::string>{}(job) % kPorts));
+      }
     }
   } else if (variables.has("SLURM_STEP_NUM_TASKS")) {
     launch.launcher = "srun";

@@ -124,8 +124,11 @@ std::optional<Ending> PeerWatch::read_ending() {
 }
 
 void PeerWatch::remember(const Ending& ending) {
-  const std::lock_guard lock(mutex_);
-  if (!ending_) ending_ = ending;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!ending_) ending_ = ending;
+  }
+  changed_.notify_all();
 }
 
 void PeerWatch::look_at(int rank, Beat& last) {
@@ -207,9 +210,10 @@ Ending PeerWatch::end(Ending ending, Speaker who) {
   try {
     // The first one counts.
     if (!cut_off_) {
-      ending = talk(who, [&] {
-        return ending_from(meeting_.store->compareSet(kEnding, "", to_text(ending)));
-      });
+      // The main thread may be waiting on its connection.
+      c10d::Store& store = who == main_thread ? *meeting_.store : *own_;
+      ending =
+          talk(who, [&] { return ending_from(store.compareSet(kEnding, "", to_text(ending))); });
     }
   } catch (const std::exception&) {
     // The store is gone, and with it those who could be told.

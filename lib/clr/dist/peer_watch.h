@@ -48,8 +48,8 @@ class PeerWatch {
   /// The main thread got on.
   void progress() noexcept { ++progress_; }
 
-  /// It waits for others, which is no hanging of its own.
-  void set_waiting(bool waiting) noexcept { waiting_ = waiting; }
+  /// It waits for others, which is no hanging of its own. Returns what was set before.
+  bool set_waiting(bool waiting) noexcept { return waiting_.exchange(waiting); }
 
   /// Tells the others, unless they know of an ending already; returns the one that counts.
   Ending end(Ending ending);
@@ -63,10 +63,6 @@ class PeerWatch {
   /// Leaves in order: nobody is to miss this process. Rank 0, which may hold the store, waits at
   /// most so long until all have left, who may still have something to read there.
   void leave(std::chrono::seconds patience);
-
-  /// The store does not answer. A thread of this object waits for it for good: the program can end
-  /// by _exit() alone.
-  bool cut_off() const { return cut_off_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -109,6 +105,8 @@ class PeerWatch {
   bool left_ = false;     ///< nothing is said any more
   std::optional<Ending> ending_;
   std::array<std::atomic<Clock::rep>, 2> talking_since_{};  ///< 0: silent
+  /// The store does not answer. A thread may wait for it for good: the program can end by _exit()
+  /// alone.
   std::atomic<bool> cut_off_{false};
   std::thread thread_;
   std::thread guard_;

@@ -8,14 +8,19 @@
 #include <ATen/ops/zeros.h>
 #include <c10/util/Logging.h>
 #include <fmt/format.h>
+#include <unistd.h>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 
 #include <algorithm>
+#include <condition_variable>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <mutex>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "clr/core/error.h"
@@ -49,6 +54,39 @@ bool equal(const std::vector<std::int64_t>& counts) {
                      [&](std::int64_t count) { return count == counts.front(); });
 }
 
+/// Ends the process if it does not come out of the beginning: LibTorch's store waits for its server
+/// without a time-out.
+class BeginningGuard {
+ public:
+  BeginningGuard(const Launch& launch, std::chrono::seconds limit)
+      : thread_([this, launch, limit] {
+          std::unique_lock lock(mutex_);
+          if (begun_.wait_for(lock, limit, [this] { return done_; })) return;
+          std::fprintf(
+              stderr,
+              "clr: rank %d: error: %s:%d: expected the processes to meet there within %d s, "
+              "but it does not answer; is another program on this port, or did rank 0 stop?\n",
+              launch.rank, launch.address.c_str(), launch.port, static_cast<int>(limit.count()));
+          _exit(static_cast<int>(ErrorKind::device));
+        }) {}
+  ~BeginningGuard() {
+    {
+      const std::lock_guard lock(mutex_);
+      done_ = true;
+    }
+    begun_.notify_all();
+    thread_.join();
+  }
+  BeginningGuard(const BeginningGuard&) = delete;
+  BeginningGuard& operator=(const BeginningGuard&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable begun_;
+  bool done_ = false;
+  std::thread thread_;  ///< last: it uses the others
+};
+
 }  // namespace
 
 std::shared_ptr<World> World::alone() { return std::shared_ptr<World>(new World); }
@@ -59,6 +97,8 @@ std::shared_ptr<World> World::join(const Launch& launch, const std::string& prog
   if (launch.size == 1) return world;
   // What LibTorch has to say of lost connections, with its own stack: here it becomes one line.
   if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = c10::GLOG_FATAL;
+  // Each of its three parts has its own time and words: the store, the others, the groups.
+  const BeginningGuard guard(launch, 4 * options.join_timeout);
   const Meeting meeting = meet(launch, program, options.join_timeout);
   world->rank_ = launch.rank;
   world->size_ = launch.size;
@@ -73,13 +113,14 @@ std::shared_ptr<World> World::join(const Launch& launch, const std::string& prog
   }
   world->hosts_ = static_cast<int>(machines.size());
   world->store_ = meeting.store;
-  // The watch is to end what hangs; the groups' own time is for when even that fails.
-  world->timeout_ = options.join_timeout + 2 * options.limits.stall;
+  // The watch ends what hangs. Groups know nothing of work that one process does for all.
+  world->timeout_ = std::chrono::hours(24 * 365);
   world->watch_ = std::make_unique<PeerWatch>(meeting, launch.rank, options.limits);
   world->guarded([&] {
     world->group_ =
         make_gloo_group(c10::make_intrusive<c10d::PrefixStore>("gloo", meeting.store), launch.rank,
-                        launch.size, meeting.peers[own].address, world->timeout_);
+                        launch.size, meeting.peers[own].address, options.join_timeout);
+    world->group_->setTimeout(world->timeout_);
   });
   return world;
 }
@@ -109,17 +150,17 @@ c10d::Backend& World::group(const torch::Tensor& x) const {
 void World::guarded(const std::function<void()>& step) {
   if (const auto ending = watch_->ending()) throw_ending(*ending);
   watch_->progress();
-  watch_->set_waiting(true);
+  const bool waited = watch_->set_waiting(true);
   try {
     step();
-    watch_->set_waiting(false);
+    watch_->set_waiting(waited);
   } catch (const Error&) {
-    watch_->set_waiting(false);
+    watch_->set_waiting(waited);
     throw;
   } catch (const std::exception& error) {
     const std::string text = error.what();
     const Ending ending = watch_->find_lost(text.substr(0, text.find('\n')));
-    watch_->set_waiting(false);
+    watch_->set_waiting(waited);
     throw_ending(ending);
   }
 }

@@ -131,9 +131,6 @@ class World {
   /// This process has done its part. No collective after it.
   void leave();
 
-  /// As PeerWatch::cut_off().
-  bool cut_off() const { return watch_ && watch_->cut_off(); }
-
  private:
   World() = default;
   void guarded(const std::function<void()>& step);

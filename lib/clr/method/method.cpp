@@ -33,6 +33,7 @@ std::vector<ParameterGroup> Method::parameter_groups() {
 
 void Method::join(std::shared_ptr<World> world, bool sync_batch_norm) {
   world_ = std::move(world);
+  shared_statistics_ = world_->is_alone() || sync_batch_norm;
   if (!sync_batch_norm) return;
   for (const auto& module : modules()) {
     if (auto* norm = dynamic_cast<BatchNorm*>(module.get())) norm->set_world(world_);

@@ -131,6 +131,9 @@ class Method : public torch::nn::Module {
  protected:
   World& world() const { return *world_; }
 
+  /// Whether batch norm sees the whole batch, whoever holds it.
+  bool shared_statistics() const { return shared_statistics_; }
+
   /// This process's part of the batch's images: what a mean over its own rows counts.
   double share(const Batch& batch) const;
 
@@ -152,6 +155,7 @@ class Method : public torch::nn::Module {
   torch::Tensor sum(const torch::Tensor& x) const;
 
  private:
+  bool shared_statistics_ = true;
   std::shared_ptr<World> world_;  ///< one process until join()
 };
 

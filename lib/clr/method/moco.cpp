@@ -130,10 +130,10 @@ class MoCo : public Method {
   MlpHead* projector() override { return projector_.get(); }
 
  private:
-  /// Where batch norm sees groups of the batch, the keys' are other ones: whatever process an image
+  /// Where batch norm sees parts of the batch, the keys' are other ones: whatever process an image
   /// is of, its key may be made by any.
   torch::Tensor keys_of(const View& view, const Batch& batch) {
-    if (options_.batch_norm_splits == 1) return target_->forward(view);
+    if (options_.batch_norm_splits == 1 && shared_statistics()) return target_->forward(view);
     const std::int64_t own = view.pixels.size(0);
     const std::int64_t rows = world().is_alone() ? own : batch.total();
     const Permutation order = context_.order(rows);

@@ -54,7 +54,8 @@ torch::Tensor BatchNorm::forward(const torch::Tensor& x) {
   if (counting) num_batches_tracked.add_(1);
   const bool synced = is_training() && world_ != nullptr && !world_->is_alone();
   const std::int64_t splits = synced ? splits_ / world_->size() : splits_;
-  const std::int64_t groups = is_training() ? std::min(splits, x.size(0) / 2) : 1;
+  const std::int64_t groups =
+      is_training() ? std::max<std::int64_t>(1, std::min(splits, x.size(0) / 2)) : 1;
   if (groups > 1 || (synced && splits_ > 1)) return forward_split(x, groups, counting);
   if (synced) {
     return sync_batch_norm(world_, x, weight, bias, counting ? running_mean : torch::Tensor(),

@@ -263,8 +263,10 @@ class Trainer::Loop {
     exchange_.exchange(batch, wish());
     note_bad(batch.bad);
     if (batch.size() == 0 && batch.total() > 0) {
-      refuse(fmt::format("expected a readable image for each process, got none for rank {}",
-                         world_->rank()));
+      refuse(
+          fmt::format("expected a readable image for each process, got none for rank {}; set "
+                      "data.on_error=replace, or raise train.batch_size",
+                      world_->rank()));
     }
     return batch;
   }
@@ -291,12 +293,20 @@ class Trainer::Loop {
         fmt::format("expected at least 2 readable images in a {}, got {}{}", where, images, hint));
   }
 
+  /// Batch norm of this process alone can make nothing of one image.
+  void require_two_here(const Batch& batch) const {
+    if (world_->is_alone() || config_.train.sync_batch_norm || batch.size() == 0) return;
+    require_two(batch.size(), "process's share of a batch",
+                "; raise train.batch_size, or set train.sync_batch_norm");
+  }
+
   bool bfloat16() const { return config_.train.precision == Precision::bfloat16; }
 
   Computed whole_batch(const StepContext& context) {
     Computed result;
     result.batch = next_batch(result.waited);
     require_two(result.batch.total(), "batch");
+    require_two_here(result.batch);
     move(result.batch);
     {
       const BFloat16Autocast autocast(options_.device.type(), bfloat16());
@@ -325,6 +335,7 @@ class Trainer::Loop {
                     "; raise train.micro_batch, or replace unreadable images "
                     "(data.on_error)");
       }
+      require_two_here(part);
       images += part.total();
       shown.push_back(part.indices);
       move(part);
