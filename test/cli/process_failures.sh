@@ -125,6 +125,18 @@ for rank in 0 1 2; do
 done
 check "and all is saved" "$CLR" embed --checkpoint signalled --data set --output f.npy --device cpu --quiet
 
+# Ctrl-C: the terminal signals the whole group, and the script passes on what it got. (What is started in the background
+# ignores SIGINT unless told otherwise.)
+setsid env --default-signal=INT "$root/scripts/launch.sh" 2 -- "$CLR" pretrain --config simclr_cifar10_tiny --data set --out interrupted "${small[@]}" \
+  </dev/null 2>err.0 &
+pids=($!)
+check "two train" until_rows interrupted 5
+kill -INT -- "-${pids[0]}"
+status=0
+wait "${pids[0]}" || status=$?
+check "Ctrl-C saves and exits with 75" test $status -eq 75
+check "by both" test "$(grep -c "stopped by a signal after step" err.0)" -eq 2
+
 # ---- errors of one are errors of all ----
 new_port
 pids=()
