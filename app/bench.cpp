@@ -32,6 +32,10 @@ std::string median_and_spread(const std::vector<double>& values, int digits) {
                      digits);
 }
 
+std::string megabytes(std::int64_t bytes) {
+  return fmt::format("{:.1f}", static_cast<double>(bytes) / 1e6);
+}
+
 ScratchFolder::ScratchFolder() {
   std::string pattern = (fs::temp_directory_path() / "clr_bench_XXXXXX").string();
   if (mkdtemp(pattern.data()) == nullptr) {

@@ -16,6 +16,9 @@ double thread_seconds();
 /// "12.3 [12.0, 14.1]": median, least and most.
 std::string median_and_spread(const std::vector<double>& values, int digits);
 
+/// "12.3": without the unit.
+std::string megabytes(std::int64_t bytes);
+
 /// A fresh folder that is removed with everything in it.
 class ScratchFolder {
  public:

@@ -163,10 +163,6 @@ std::vector<LossRow> measure(const BenchLossOptions& options, const torch::Devic
   return rows;
 }
 
-std::string megabytes(std::int64_t bytes) {
-  return fmt::format("{:.1f}", static_cast<double>(bytes) / 1e6);
-}
-
 void run(const BenchLossOptions& options) {
   std::optional<LossPeers> peers;
   if (options.peers) peers.emplace();

@@ -308,10 +308,6 @@ class SharedStep {
   Batch batch_;
 };
 
-std::string megabytes(std::int64_t bytes) {
-  return fmt::format("{:.1f}", static_cast<double>(bytes) / 1e6);
-}
-
 Json loss_part(const BenchProcessesOptions& options, const std::shared_ptr<World>& world,
                const c10::Device& device) {
   SharedLoss loss(options, world, device);

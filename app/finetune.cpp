@@ -23,6 +23,7 @@
 #include "head_file.h"
 #include "label_draws.h"
 #include "processes.h"
+#include "resumed_config.h"
 
 namespace fs = std::filesystem;
 
@@ -106,20 +107,8 @@ FinetuneConfig read_config(const FinetuneCommand& options, const Start& start, W
   for (const std::string& set : options.sets) document.set(set);
   if (options.seed >= 0) document.set("train.seed=" + std::to_string(options.seed));
   FinetuneConfig config = read_finetune_config(document);
-  const fs::path path = fs::path(options.out) / "config.json";
-  // Rank 0 alone need see the folder.
-  const std::string text = world.broadcast(options.resume && world.leads() && holds_run(options.out)
-                                               ? read_file(path, ErrorKind::checkpoint)
-                                               : "");
-  if (!text.empty()) {
-    const Json stored = parse_json(text, path.string());
-    Json own = dump_value(config);
-    // A seed that nobody names now is the one that the run was started with.
-    if (!document.value["train"].contains("seed")) {
-      own["train"]["seed"] = stored.value(Json::json_pointer("/train/seed"), std::int64_t{0});
-    }
-    check_resumed_config(stored, own, document.place());
-    document.merge(own, path.string());
+  if (follow_resumed_config(world, options.resume, options.out, dump_value(config), document,
+                            (fs::path(options.out) / "config.json").string())) {
     config = read_finetune_config(document);
   }
   return config;

@@ -22,6 +22,7 @@
 #include "clr/train/trainer.h"
 #include "command.h"
 #include "processes.h"
+#include "resumed_config.h"
 #include "run_trial.h"
 #include "view_sheet.h"
 
@@ -77,21 +78,8 @@ RunConfig read_config(ConfigDocument& document, const PretrainOptions& options,
   for (const std::string& set : options.sets) document.set(set);
   if (options.seed >= 0) document.set("train.seed=" + std::to_string(options.seed));
   RunConfig config = read_run_config(document);
-  const fs::path path = fs::path(options.out) / "config.json";
-  // Rank 0's: the others need not see the run's folder.
-  const std::string text = world.broadcast(options.resume && world.leads() && holds_run(options.out)
-                                               ? read_file(path, ErrorKind::checkpoint)
-                                               : "");
-  if (!text.empty()) {
-    const Json stored = parse_json(text, path.string());
-    Json given = dump_value(config);
-    // A seed that nobody names now is the one that the run was started with.
-    const auto train = document.value.find("train");
-    if (train == document.value.end() || !train->contains("seed")) {
-      given["train"]["seed"] = stored.value(Json::json_pointer("/train/seed"), std::int64_t{0});
-    }
-    check_resumed_config(stored, given, document.place());
-    document.merge(given, options.config);
+  if (follow_resumed_config(world, options.resume, options.out, dump_value(config), document,
+                            options.config)) {
     config = read_run_config(document);
   }
   return resolve_automatic(config, device, world.local_size());

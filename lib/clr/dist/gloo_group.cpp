@@ -9,7 +9,7 @@
 namespace clr {
 
 // lib/gloo_declarations/ is written for this library. With others the sizes may be the same and the
-// meaning not, so the version is held to as well.
+// meaning not, so the version is held to as well; test/gloo/ asks the library.
 static_assert(TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR == 11);
 static_assert(sizeof(c10d::ProcessGroupGloo) == 488);
 static_assert(sizeof(c10d::ProcessGroupGloo::Options) == 176);
