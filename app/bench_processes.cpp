@@ -372,7 +372,7 @@ Json step_part(const BenchProcessesOptions& options, const std::shared_ptr<World
 }
 
 void run(const BenchProcessesOptions& options) {
-  const std::shared_ptr<World> world = join_processes(options.processes);
+  const std::shared_ptr<World> world = join_processes(options.processes, "bench processes");
   const c10::Device device = resolve_device(options.compute.device, world->local_rank());
   world->use_device(device);
   count_tensor_bytes();

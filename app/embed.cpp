@@ -90,7 +90,8 @@ void write_tensors(const fs::path& path, const Dataset& dataset, const Features&
 }
 
 void run(EmbedOptions options) {
-  const std::shared_ptr<World> world = join_processes(options.processes);
+  const std::shared_ptr<World> world =
+      join_processes(options.processes, "embed", {{"--layer", to_string(options.features.layer)}});
   options.features.world = world;
   const auto start = std::chrono::steady_clock::now();
   const fs::path output = options.output;

@@ -215,7 +215,7 @@ Features FeatureExtractor::compute(std::shared_ptr<const Dataset> dataset,
       [&progress](std::int64_t done) { progress.update(done); }, world_);
   progress.finish();
   report_bad(features, *dataset);
-  if (features.values.size(0) == 0) {
+  if (world_->leads() && features.values.size(0) == 0) {
     throw Error(ErrorKind::data,
                 fmt::format("{}: expected readable images, got none", dataset->name(0)));
   }

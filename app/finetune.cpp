@@ -153,11 +153,16 @@ class Finetuning {
   }
 
   /// What would be done with the first draw of labels.
+  /// Throws:  Error{config}, Error{data} for any draw that cannot be trained on.
   Json plan() const {
+    for_each_draw(draws(), [this](std::uint64_t seed, const LabelChoice& labels) {
+      const std::shared_ptr<const Dataset> labelled = labelled_set(seed, labels);
+      require_two_classes(*labelled);
+      steps_per_epoch(training_.of_draw(labelled->size(), seed), labelled->size(), world_->size());
+    });
     const std::shared_ptr<const Dataset> labelled = labelled_set(seed_, options_.data.labels);
-    require_two_classes(*labelled);
     const RunConfig run = training_.of_draw(labelled->size(), seed_);
-    const std::int64_t per_epoch = steps_per_epoch(run, labelled->size());
+    const std::int64_t per_epoch = steps_per_epoch(run, labelled->size(), world_->size());
     return {{"checkpoint", source_.name},
             {"from", to_string(config_.finetune.from)},
             {"out", out_.string()},
@@ -351,7 +356,10 @@ void run(const FinetuneCommand& options) {
     throw Error(ErrorKind::usage, "--resume: expected --out with the run to resume, got none");
   }
   if (options.dry_run) require_one_process("clr finetune --dry-run");
-  const std::shared_ptr<World> world = join_processes(options.processes);
+  Json alike = described_draws(options.data, options.seeds);
+  alike["--resume"] = options.resume;
+  const std::shared_ptr<World> world =
+      join_processes(options.processes, "finetune", std::move(alike));
   Finetuning finetuning(options, world);
   if (!world->leads()) return finetuning.help();
   const Json plan = finetuning.plan();

@@ -169,6 +169,12 @@ Json run_curve(const fs::path& out, const LabelDraws& wanted, const Json& own,
 
 }  // namespace
 
+Json described_draws(const EvaluationDataOptions& data, std::int64_t seeds) {
+  Json curve = Json::array();
+  for (const LabelChoice& labels : data.curve) curve.push_back(labels.str());
+  return {{"labels", data.labels.str()}, {"--label-curve", curve.dump()}, {"--seeds", seeds}};
+}
+
 Json run_label_draws(const fs::path& out, const LabelDraws& draws, const LabelDraw& draw) {
   Json result = run_group(out, own_group(draws), draws.first_seed, draw);
   if (draws.curve.empty()) return result;

@@ -20,6 +20,9 @@ struct LabelDraws {
   std::uint64_t first_seed = 0;    ///< further draws have the seeds that follow
 };
 
+/// The options that say so, for processes that draw alike.
+Json described_draws(const EvaluationDataOptions& data, std::int64_t seeds);
+
 /// Judges one draw into a folder and returns what it found ("top1", "ci95", ...).
 using LabelDraw = std::function<Json(const std::filesystem::path& folder, std::uint64_t seed,
                                      const LabelChoice& choice)>;

@@ -448,7 +448,11 @@ class LinearEvaluation {
 };
 
 void run(LinearEvalOptions options) {
-  options.features.world = join_processes(options.processes);
+  Json alike = described_draws(options.data, options.seeds);
+  alike["--layer"] = to_string(options.features.layer);
+  alike["--train"] = options.data.sets();
+  alike["--protocol"] = options.protocol;
+  options.features.world = join_processes(options.processes, "linear-eval", std::move(alike));
   LinearEvaluation evaluation(options);
   if (!options.features.world->leads()) return evaluation.help();
   const Json result = evaluation.run();

@@ -65,7 +65,7 @@ void run(const PredictOptions& options) {
   }
   FeatureOptions features_wanted;
   features_wanted.compute = options.compute;
-  features_wanted.world = join_processes(options.processes);
+  features_wanted.world = join_processes(options.processes, "predict");
   const bool leads = features_wanted.world->leads();
   const HeadFile head = read_head(options.checkpoint);
   const EvalConfig config = read_config(options, head);

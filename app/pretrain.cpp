@@ -188,12 +188,10 @@ void run(PretrainOptions options) {
   if (options.resume && options.out.empty()) {
     throw Error(ErrorKind::usage, "--resume: expected --out with the run to resume, got none");
   }
-  if (options.resume && !options.init.empty()) {
-    throw Error(ErrorKind::usage,
-                "--init: expected a new run, got --resume; leave one of them out");
-  }
   if (options.dry_run) require_one_process("clr pretrain --dry-run");
-  const std::shared_ptr<World> world = join_processes(options.processes);
+  const std::shared_ptr<World> world = join_processes(
+      options.processes, "pretrain",
+      {{"--resume", options.resume}, {"--init", options.init.empty() ? "none" : "weights"}});
   if (world->leads() && !options.out.empty() && !options.resume && holds_run(options.out)) {
     throw Error(
         ErrorKind::usage,

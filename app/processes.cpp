@@ -44,6 +44,24 @@ void write_error_file(const std::string& message) {
       -1, ' ', false, Json::error_handler_t::replace);
 }
 
+void require_alike(World& world, const Json& own) {
+  const std::vector<std::string> texts = world.gather_text(own.dump());
+  Json first = Json::parse(texts.front());
+  for (std::size_t rank = 1; rank < texts.size(); ++rank) {
+    Json other = Json::parse(texts[rank]);
+    const auto require = [&](const std::string& what) {
+      if (other[what] == first[what]) return;
+      throw Error(ErrorKind::usage,
+                  fmt::format("rank {}: {}: expected {} as rank 0 has, got {}; start all processes "
+                              "with one command line",
+                              rank, what, show(first[what]), show(other[what])));
+    };
+    // Another command has other options.
+    require("command");
+    for (const auto& [option, value] : first.items()) require(option);
+  }
+}
+
 }  // namespace
 
 void ProcessOptions::add_to(CLI::App& command) {
@@ -59,7 +77,8 @@ void ProcessOptions::add_to(CLI::App& command) {
       ->capture_default_str();
 }
 
-std::shared_ptr<World> join_processes(const ProcessOptions& options) {
+std::shared_ptr<World> join_processes(const ProcessOptions& options, const std::string& command,
+                                      Json alike) {
   Processes& processes = the_processes();
   processes.launch = launch_of_environment();
   const Launch& launch = processes.launch;
@@ -78,6 +97,8 @@ std::shared_ptr<World> join_processes(const ProcessOptions& options) {
       "{} processes{} (started by {})", launch.size,
       processes.world->hosts() > 1 ? fmt::format(" on {} machines", processes.world->hosts()) : "",
       launch.launcher == "environment" ? "RANK and WORLD_SIZE" : launch.launcher);
+  alike["command"] = command;
+  require_alike(*processes.world, alike);
   return processes.world;
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "clr/config/json.h"
 #include "clr/dist/world.h"
 
 namespace clr {
@@ -18,9 +19,11 @@ struct ProcessOptions {
 };
 
 /// The processes that a launcher has started with this one; alone without a launcher. Of several,
-/// all but rank 0 write errors only, and these have their rank in front.
-/// Throws:  as World::join().
-std::shared_ptr<World> join_processes(const ProcessOptions& options);
+/// all but rank 0 write errors only, and these have their rank in front. `alike` says what they were told,
+/// by option, as far as it decides what they exchange.
+/// Throws:  as World::join(); Error{usage} where `alike` is not the same for all.
+std::shared_ptr<World> join_processes(const ProcessOptions& options, const std::string& command,
+                                      Json alike = Json::object());
 
 /// For commands that one process runs.
 /// Throws:  Error{usage} where a launcher has started several.

@@ -148,6 +148,24 @@ for rank in 0 1; do
 done
 new_port
 start_rank 0 2 "$CLR" pretrain --data set "${common[@]}"
+start_rank 1 2 "$CLR" pretrain --data set "${common[@]}" --resume
+for rank in 0 1; do
+  check "--resume for one: rank $rank" ended $rank 2 20 "rank 1: --resume: expected false as rank 0 has, got true"
+done
+new_port
+start_rank 0 2 "$CLR" finetune --checkpoint none --train set --test set --seeds 2
+start_rank 1 2 "$CLR" finetune --checkpoint none --train set --test set --seeds 3
+for rank in 0 1; do
+  check "other draws: rank $rank" ended $rank 2 20 "rank 1: --seeds: expected 2 as rank 0 has, got 3"
+done
+new_port
+start_rank 0 2 "$CLR" embed --checkpoint none --data set --output wrong.npy
+start_rank 1 2 "$CLR" predict --checkpoint none --data set --output wrong.csv
+for rank in 0 1; do
+  check "another command: rank $rank" ended $rank 2 20 'rank 1: command: expected "embed" as rank 0 has, got "predict"'
+done
+new_port
+start_rank 0 2 "$CLR" pretrain --data set "${common[@]}"
 start_rank 1 2 "$CLR" pretrain --data other "${common[@]}"
 for rank in 0 1; do check "another data set: rank $rank" ended $rank 4 20 "rank 1: expected the images of rank 0"; done
 new_port

@@ -96,23 +96,28 @@ check "MoCo with batch norm of each process's own" train 2 split_by_process moco
 check "is split in two as well" agree splits.1 split_by_process 1e-12
 
 # Stopped on one number of processes, resumed on another: the same batches, the same numbers but for rounding.
-stop_and_resume() { # FIRST SECOND OUT
-  local status=0
-  (exec "$root/scripts/launch.sh" "$1" -- "$CLR" pretrain --config simclr_cifar10_tiny --data set --out "$3" "${small[@]}") &
+stop_and_resume() { # FIRST SECOND OUT ARGUMENTS...
+  local status=0 first=$1 second=$2
+  set -- "${@:3}"
+  (exec "$root/scripts/launch.sh" "$first" -- "$CLR" pretrain --config simclr_cifar10_tiny --data set --out "$1" "${small[@]}" \
+    "${@:2}") &
   local pid=$!
-  until [ -s "$3/metrics.jsonl" ] && [ "$(wc -l <"$3/metrics.jsonl")" -ge 6 ]; do
+  until [ -s "$1/metrics.jsonl" ] && [ "$(wc -l <"$1/metrics.jsonl")" -ge 6 ]; do
     kill -0 $pid 2>/dev/null || break
     sleep 0.01
   done
   kill -TERM $pid
   wait $pid || status=$?
   [ "$status" -eq 75 ] || return 1
-  train "$2" "$3" simclr_cifar10_tiny --resume
+  train "$second" "$1" simclr_cifar10_tiny --resume "${@:2}"
 }
 check "stopped on two processes, resumed on one" stop_and_resume 2 1 two_one
 check "gives the run of one" agree simclr_cifar10_tiny.preset.1 two_one 1e-12
 check "stopped on one process, resumed on three" stop_and_resume 1 3 one_three
 check "gives the run of one" agree simclr_cifar10_tiny.preset.1 one_three 1e-12
+check "threads that were all of the machine's are shared by those who go on" \
+  stop_and_resume 1 2 threads --set train.compute_threads=0
+check "half each" test "$(sed -n 's/.*"compute_threads": \([0-9]*\).*/\1/p' threads/config.json)" = $((($(nproc) + 1) / 2))
 check "stopped on three processes, resumed on three" stop_and_resume 3 3 three_three
 last=$(cat three_three/checkpoints/latest)
 for file in model.safetensors state.safetensors; do
@@ -149,6 +154,11 @@ for n in 1 3; do
       --set train.compute_threads=1 --set train.precision=float64 --set train.batch_size=16 --set train.epochs=2
   done
 done
+make_set two 2 4 32
+check "a draw with too few labels is refused before the first" test -n "$("$root/scripts/launch.sh" 3 -- "$CLR" finetune \
+  --checkpoint simclr_cifar10_tiny.preset.1 --train two --test two --label-curve 1 --out few --device cpu 2>&1 |
+  grep "/train/batch_size: expected at least an image for each of the 3 processes at a time, got")"
+check "which leaves no folder" test ! -e few
 check "finetune: the same weights" agree finetune1/seed_1 finetune3/seed_1 1e-12
 for part in finetune linear-eval; do
   for draw in seed_0 seed_1 labels_5_a_class/seed_1 labels_all/seed_0; do

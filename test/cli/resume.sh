@@ -97,6 +97,19 @@ check "model in micro-batches" cmp "whole_micro/checkpoints/$last/model.safetens
 check "state in micro-batches" cmp "whole_micro/checkpoints/$last/state.safetensors" "broken_micro/checkpoints/$last/state.safetensors"
 check "micro-batches change batch norm" test -n "$(cmp "whole/checkpoints/$last/model.safetensors" "whole_micro/checkpoints/$last/model.safetensors")"
 
+# The same command line starts from other weights and goes on from its own.
+weights=whole/checkpoints/$last/model.safetensors
+check "a run from other weights" run started 2 --init "$weights"
+(prefix=exec && run restarted 1 --init "$weights" --resume) 2>stderr &
+pid=$!
+until_rows restarted 11
+kill -TERM "$pid"
+wait "$pid"
+check "is stopped, with --resume from the first" test $? -eq 75
+check "goes on" run restarted 3 --init "$weights" --resume
+check "to the same bytes" cmp "started/checkpoints/$last/model.safetensors" "restarted/checkpoints/$last/model.safetensors"
+check "which are not those of random weights" test -n "$(cmp "$weights" "started/checkpoints/$last/model.safetensors")"
+
 # A damaged newest checkpoint: the one before it is taken, with a warning.
 cp -r whole damaged
 rm -r damaged/result.json

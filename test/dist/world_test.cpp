@@ -103,6 +103,24 @@ CATCH_TEST_CASE("rows, sums and texts of all processes", "[dist]") {
   CATCH_CHECK(thrown == kNothing);
 }
 
+CATCH_TEST_CASE("rows of all processes for rank 0 alone", "[dist]") {
+  // The wide rows take several pieces; rank 1 has none.
+  const std::vector<std::int64_t> counts = {2, 0, 3};
+  const std::int64_t width = (std::int64_t{24} << 20) / 4 + 1;
+  const auto thrown = in_worlds(3, [&](const std::shared_ptr<World>& world) {
+    for (const std::int64_t columns : {std::int64_t{3}, width}) {
+      const std::int64_t own = counts[static_cast<std::size_t>(world->rank())];
+      Tensor rows = torch::full({world->leads() ? 6 : own + 1, columns}, -1.0F);
+      rows.narrow(0, 0, own) = static_cast<double>(world->rank() + 1);
+      world->collect(rows, counts);
+      if (!world->leads()) continue;
+      const Tensor expected = torch::tensor({1.F, 1.F, 3.F, 3.F, 3.F, -1.F});
+      require(rows.eq(expected.unsqueeze(1)).all().item<bool>(), "rows of their process");
+    }
+  });
+  CATCH_CHECK(thrown == kNothing);
+}
+
 CATCH_TEST_CASE("gradients go back through gathered rows", "[dist]") {
   // The loss of process r: the sum over its rows i and all rows j of w_ij exp(x_i . x_j).
   const Tensor whole = numbers(6, 3, 11);

@@ -39,12 +39,15 @@ std::vector<std::string> in_worlds(int size,
   for (int rank = 0; rank < size; ++rank) {
     threads.emplace_back([&, rank, own = launch]() mutable {
       own.rank = rank;
+      std::shared_ptr<clr::World> world;
       try {
-        const auto world = clr::World::join(own, "test", options);
+        world = clr::World::join(own, "test", options);
         part(world);
         world->leave();
       } catch (const std::exception& error) {
         thrown[static_cast<std::size_t>(rank)] = error.what();
+        // As the program does: the store goes with rank 0, and others may be about to read there.
+        if (world) world->end(1, error.what());
       }
     });
   }

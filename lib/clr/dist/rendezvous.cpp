@@ -13,6 +13,7 @@
 
 #include <array>
 #include <fstream>
+#include <functional>
 #include <thread>
 
 #include "clr/config/json.h"
@@ -68,6 +69,7 @@ bool is_loopback(const std::string& address) {
   return address.empty() || address.starts_with("127.") || address == "::1";
 }
 
+constexpr const char* kPeers = "peers";
 constexpr const char* kGaveUp = "gave_up";
 
 std::string hello_key(int rank) { return fmt::format("hello/{}", rank); }
@@ -121,31 +123,25 @@ Store open_store(const Launch& launch, std::chrono::seconds timeout) {
   }
 }
 
-/// Everyone's hello; sizes are compared as they come, so that nobody waits for ranks that nobody
-/// was told of.
-std::vector<Peer> wait_for_peers(const Launch& launch, c10d::Store& store,
-                                 std::chrono::seconds timeout) {
+void require_size(const Launch& launch, int rank, const Peer& peer) {
+  if (peer.size == launch.size) return;
+  throw Error(ErrorKind::usage,
+              fmt::format("number of processes: expected the same for all, got {} here and {} "
+                          "for rank {} (host {}); look at WORLD_SIZE",
+                          launch.size, peer.size, rank, peer.host));
+}
+
+/// Waits until `arrived` returns true, or somebody has given up.
+void wait_until(const Launch& launch, c10d::Store& store, std::chrono::seconds timeout,
+                const std::function<bool()>& arrived) {
   const Clock::time_point end = Clock::now() + timeout;
-  std::vector<Peer> peers(static_cast<std::size_t>(launch.size));
-  std::vector<int> missing;
-  for (int rank = 0; rank < launch.size; ++rank) missing.push_back(rank);
-  while (true) {
-    std::erase_if(missing, [&](int rank) {
-      if (!store.check({hello_key(rank)})) return false;
-      Peer peer = peer_from(store.get_to_str(hello_key(rank)));
-      if (peer.size != launch.size) {
-        throw Error(
-            ErrorKind::usage,
-            fmt::format("number of processes: expected the same for all, got {} here and {} "
-                        "for rank {} (host {}); look at WORLD_SIZE",
-                        launch.size, peer.size, rank, peer.host));
-      }
-      peers[static_cast<std::size_t>(rank)] = std::move(peer);
-      return true;
-    });
-    if (missing.empty()) return peers;
+  while (!arrived()) {
     if (store.check({kGaveUp})) throw Error(ErrorKind::device, store.get_to_str(kGaveUp));
     if (Clock::now() > end) {
+      std::vector<int> missing;
+      for (int rank = 0; rank < launch.size; ++rank) {
+        if (!store.check({hello_key(rank)})) missing.push_back(rank);
+      }
       const std::string text = fmt::format(
           "expected {} processes within {} s, got none for rank {}; look at its output, "
           "at RANK and at WORLD_SIZE",
@@ -156,6 +152,39 @@ std::vector<Peer> wait_for_peers(const Launch& launch, c10d::Store& store,
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
+}
+
+/// Everyone's hello. Rank 0 alone looks for each, and the others for its list: thousands of
+/// processes that asked for each other would keep the store busy for minutes. Sizes are compared as
+/// they come, so that nobody waits for ranks that nobody was told of.
+std::vector<Peer> wait_for_peers(const Launch& launch, c10d::Store& store,
+                                 std::chrono::seconds timeout) {
+  std::vector<Peer> peers;
+  if (launch.rank == 0) {
+    peers.resize(static_cast<std::size_t>(launch.size));
+    std::vector<int> missing;
+    for (int rank = 0; rank < launch.size; ++rank) missing.push_back(rank);
+    wait_until(launch, store, timeout, [&] {
+      std::erase_if(missing, [&](int rank) {
+        if (!store.check({hello_key(rank)})) return false;
+        Peer& peer = peers[static_cast<std::size_t>(rank)];
+        peer = peer_from(store.get_to_str(hello_key(rank)));
+        require_size(launch, rank, peer);
+        return true;
+      });
+      return missing.empty();
+    });
+    Json list = Json::array();
+    for (const Peer& peer : peers) list.push_back(to_text(peer));
+    store.set(kPeers, list.dump());
+    return peers;
+  }
+  wait_until(launch, store, timeout, [&] { return store.check({hello_key(0)}); });
+  require_size(launch, 0, peer_from(store.get_to_str(hello_key(0))));
+  wait_until(launch, store, timeout, [&] { return store.check({kPeers}); });
+  for (const Json& peer : Json::parse(store.get_to_str(kPeers)))
+    peers.push_back(peer_from(peer.get<std::string>()));
+  return peers;
 }
 
 /// A loopback address is of use on one machine alone: a process that has found the store by one is,

@@ -35,6 +35,9 @@ namespace {
 constexpr std::chrono::seconds kLeave{60};
 constexpr std::chrono::seconds kFarewell{4};
 
+/// Bytes that collect() sends at once.
+constexpr std::int64_t kPiece = std::int64_t{64} << 20;
+
 /// As many rows as the longest part has, so that all send equally many.
 torch::Tensor padded(const torch::Tensor& x, std::int64_t rows) {
   if (x.size(0) == rows) return x.contiguous();
@@ -134,7 +137,16 @@ void World::throw_ending(const Ending& ending) const {
 }
 
 void World::use_device(const c10::Device& device) {
-  if (is_alone() || !device.is_cuda()) return;
+  if (is_alone()) return;
+  const std::vector<std::string> kinds =
+      gather_text(c10::DeviceTypeName(device.type(), /*lower_case=*/true));
+  for (std::size_t rank = 0; rank < kinds.size(); ++rank) {
+    if (kinds[rank] == kinds[0]) continue;
+    throw Error(ErrorKind::device,
+                fmt::format("rank {}: --device: expected {} as rank 0 has, got {}; name it for all",
+                            rank, kinds[0], kinds[rank]));
+  }
+  if (!device.is_cuda()) return;
   guarded([&] {
     device_group_ = make_nccl_group(c10::make_intrusive<c10d::PrefixStore>("nccl", store_), rank_,
                                     size_, device, timeout_);
@@ -188,6 +200,35 @@ torch::Tensor World::gather(const torch::Tensor& x, const std::vector<std::int64
     parts.push_back(all.narrow(0, static_cast<std::int64_t>(rank) * rows, counts[rank]));
   }
   return at::cat(parts);
+}
+
+void World::collect(const torch::Tensor& rows, const std::vector<std::int64_t>& counts) {
+  if (is_alone() || rows.numel() == 0) return;
+  TORCH_CHECK(rows.is_cpu() && rows.is_contiguous(),
+              "collect: expected contiguous rows on the CPU");
+  // Piece by piece, each of which is progress.
+  const auto row_bytes = static_cast<std::int64_t>(rows.nbytes()) / rows.size(0);
+  const std::int64_t most =
+      std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, row_bytes));
+  const auto transfer = [&](std::int64_t first, std::int64_t count, const auto& step) {
+    for (std::int64_t done = 0; done < count; done += most) {
+      std::vector<torch::Tensor> piece = {
+          rows.detach().narrow(0, first + done, std::min(most, count - done))};
+      guarded([&] { step(piece)->wait(); });
+    }
+  };
+  if (!leads()) {
+    transfer(0, counts.at(static_cast<std::size_t>(rank_)),
+             [&](std::vector<torch::Tensor>& piece) { return group_->send(piece, 0, 0); });
+    return;
+  }
+  std::int64_t first = counts.at(0);
+  for (int rank = 1; rank < size_; ++rank) {
+    const std::int64_t count = counts.at(static_cast<std::size_t>(rank));
+    transfer(first, count,
+             [&](std::vector<torch::Tensor>& piece) { return group_->recv(piece, rank, 0); });
+    first += count;
+  }
 }
 
 torch::Tensor World::sum_scatter(const torch::Tensor& x, const std::vector<std::int64_t>& counts) {

@@ -62,7 +62,7 @@ class World {
 
   /// From now on tensors on `device` may be exchanged too: between GPUs by NCCL. All processes, once,
   /// before the first.
-  /// Throws:  as make_nccl_group().
+  /// Throws:  Error{device} where not all have a device of one kind; as make_nccl_group().
   void use_device(const c10::Device& device);
 
   /// This process's part of `count` things: [first, last), the parts equal but for one thing.
@@ -77,6 +77,11 @@ class World {
 
   /// The same of different numbers of rows, counts[rank] each, which all know.
   torch::Tensor gather(const torch::Tensor& x, const std::vector<std::int64_t>& counts);
+
+  /// Everyone's rows to rank 0 alone, whose `rows` begins with its own and has room for the others' behind
+  /// them, in the order of ranks: counts[rank] rows each, which all know. On the CPU, contiguous.
+  /// Memory:  nothing; what is received lies where it belongs.
+  void collect(const torch::Tensor& rows, const std::vector<std::int64_t>& counts);
 
   /// The sum of everyone's x, rows [counts[rank]] of it to each: gather()'s transpose.
   torch::Tensor sum_scatter(const torch::Tensor& x, const std::vector<std::int64_t>& counts);

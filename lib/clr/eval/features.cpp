@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "clr/core/error.h"
 #include "clr/data/bad_images.h"
@@ -13,22 +14,23 @@
 namespace clr {
 namespace {
 
-/// Everyone's rows, in the order of the loader's batches.
-void join(Features& features, World& world) {
-  const torch::Tensor own =
-      torch::tensor({{features.values.size(0), features.values.size(1)}}, torch::kInt64);
-  const torch::Tensor all = world.gather(own);
+/// Everyone's rows to rank 0, in the order of the loader's batches; returns how many it has then, of others 0.
+std::int64_t collect(Features& features, std::int64_t rows, World& world) {
+  const torch::Tensor all =
+      world.gather(torch::tensor({{rows, features.values.size(1)}}, torch::kInt64));
   std::vector<std::int64_t> counts;
   for (std::int64_t rank = 0; rank < world.size(); ++rank) {
     counts.push_back(all[rank][0].item<std::int64_t>());
   }
   // A process without an image does not know how wide features are.
-  const auto width = all.select(1, 1).max().item<std::int64_t>();
-  if (features.values.size(0) == 0) features.values = torch::empty({0, width});
-  features.values = world.gather(features.values, counts);
-  features.labels = world.gather(features.labels, counts);
-  features.indices = world.gather(features.indices, counts);
+  if (rows == 0) {
+    const auto width = all.select(1, 1).max().item<std::int64_t>();
+    features.values = torch::empty({features.labels.size(0), width});
+  }
+  for (const torch::Tensor& part : {features.values, features.labels, features.indices})
+    world.collect(part, counts);
   features.bad = gather_bad_images(world, features.bad);
+  return world.leads() ? std::accumulate(counts.begin(), counts.end(), std::int64_t{0}) : 0;
 }
 
 }  // namespace
@@ -40,7 +42,8 @@ Features extract_features(Loader& loader, const Dataset& dataset, const torch::D
   const std::shared_ptr<World> world = processes ? processes : World::alone();
   const c10::NoGradGuard no_grad;
   Features features;
-  features.values = torch::empty({0, 0});
+  // Rank 0 has room for everyone's; what is not written takes no memory.
+  features.values = torch::empty({dataset.size(), 0});
   features.labels = torch::empty({dataset.size()}, torch::kInt64);
   features.indices = torch::empty({dataset.size()}, torch::kInt64);
   std::int64_t rows = 0;
@@ -72,10 +75,10 @@ Features extract_features(Loader& loader, const Dataset& dataset, const torch::D
     // Others are about as far.
     if (progress) progress(std::min(rows * world->size(), dataset.size()));
   }
+  if (!world->is_alone()) rows = collect(features, rows, *world);
   features.values = features.values.narrow(0, 0, rows);
   features.labels = features.labels.narrow(0, 0, rows);
   features.indices = features.indices.narrow(0, 0, rows);
-  if (!world->is_alone()) join(features, *world);
   return features;
 }
 

@@ -26,10 +26,10 @@ struct Features {
 /// Runs `encode` over one epoch of a loader with V views an image of one size, without gradients.
 ///
 /// `processes`, if there are any, share the loader's batches, each of which one of them computes as one
-/// process alone would; all get all features. The loader itself is of whole batches.
+/// process alone would; rank 0 gets all features, the others none. The loader itself is of whole batches.
 /// Shapes:  encode: [V * N, 3, H, W] on `device`, view after view -> [N, F]. `progress` is called with the number of
 ///          images done so far.
-/// Memory:  4 * n * F bytes, and one batch.
+/// Memory:  4 * n * F bytes, of processes but rank 0 those of their share, and one batch.
 /// Throws:  Error{data} from the loader; Error{diverged} when a feature is not finite, naming the
 ///          image.
 Features extract_features(Loader& loader, const Dataset& dataset, const torch::Device& device,
