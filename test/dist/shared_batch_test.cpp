@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "clr/dist/gather.h"
+#include "clr/loss/multi_view.h"
 #include "clr/loss/nt_xent.h"
 #include "clr/loss/supcon.h"
 #include "clr/model/sync_batch_norm.h"
@@ -124,6 +125,15 @@ CATCH_TEST_CASE("losses of two views: shares add up to the whole", "[dist]") {
       CATCH_CHECK(thrown == kNothing);
     }
   }
+}
+
+CATCH_TEST_CASE("the loss of many views: shares add up to the whole", "[dist]") {
+  const auto thrown =
+      compare([&](const Tensor& z0, const Tensor& z1, int, const SharedBatch& shared) {
+        return multi_view_nt_xent(at::stack({z0, z1, z0 + 2 * z1}), 0.3, LossBackend::automatic,
+                                  false, shared);
+      });
+  CATCH_CHECK(thrown == kNothing);
 }
 
 CATCH_TEST_CASE("supervised contrastive losses: shares add up to the whole", "[dist]") {

@@ -237,7 +237,7 @@ CATCH_TEST_CASE("simclr's loss comes from the back end of the configuration", "[
   CATCH_CHECK(torch::allclose(gradients[0], gradients[1], 1e-4, 1e-7));
 }
 
-CATCH_TEST_CASE("simclr wants two views of one size", "[method]") {
+CATCH_TEST_CASE("simclr wants views of one size", "[method]") {
   MethodContext context = tiny_context();
   const auto refusal = [](const auto& action) -> std::string {
     try {
@@ -248,16 +248,46 @@ CATCH_TEST_CASE("simclr wants two views of one size", "[method]") {
     }
     return "";
   };
-  const auto of = [&](const std::vector<int>& view_groups) {
+  const auto of = [&](const std::vector<int>& view_groups, const Json& json) {
     context.view_groups = view_groups;
-    return refusal([&] { make_described({{"type", "simclr"}}, context); });
+    return refusal([&] { make_described(json, context); });
   };
-  CATCH_CHECK(of({2}).empty());
-  CATCH_CHECK_THAT(
-      of({3}), Catch::StartsWith("/augment/views: expected 2 views") && Catch::Contains("got 3"));
-  CATCH_CHECK_THAT(of({1, 1}), Catch::Contains("2 sizes"));
-  CATCH_CHECK_THAT(of({8}), Catch::Contains("got 8"));
+  const Json plain = {{"type", "simclr"}};
+  CATCH_CHECK(of({2}, plain).empty());
+  CATCH_CHECK(of({4}, plain).empty());
+  CATCH_CHECK_THAT(of({1}, plain), Catch::StartsWith("/augment/views: expected 2 views or more") &&
+                                       Catch::Contains("got 1"));
+  CATCH_CHECK_THAT(of({1, 1}, plain), Catch::Contains("2 sizes"));
+  // What is defined for two alone.
+  const std::string start = "/augment/views: expected 2 views for simclr";
+  for (const Json& json : {Json{{"type", "simclr"}, {"loss", "dcl"}},
+                           Json{{"type", "simclr"}, {"false_negatives", "same_index"}}}) {
+    CATCH_CHECK(of({2}, json).empty());
+    CATCH_CHECK_THAT(of({3}, json), Catch::StartsWith(start) && Catch::Contains("got 3"));
+  }
   CATCH_CHECK_THROWS_AS(describe<Method>({{"type", "simclr"}, {"temperature", 0}}), clr::Error);
+}
+
+CATCH_TEST_CASE("methods of many views learn from all of them", "[method]") {
+  // Mistake: views after the second are embedded and forgotten.
+  for (const char* type : {"simclr", "supcon", "vicreg"}) {
+    CATCH_INFO(type);
+    MethodContext context = tiny_context();
+    context.view_groups = {4};
+    const auto method = make_described({{"type", type}}, context);
+    method->train();
+    const Batch batch = tiny_batch({4});
+    const Tensor z = method->embed(batch).z[0].detach().requires_grad_();
+    CATCH_REQUIRE(z.size(0) == 4);
+    const clr::StepOutput output = method->loss({{z}}, batch, {});
+    output.loss.backward();
+    for (std::int64_t view = 0; view < 4; ++view)
+      CATCH_CHECK(z.grad()[view].abs().sum().item<double>() > 1e-6);
+    for (const auto& [name, value] : output.metrics)
+      CATCH_CHECK(std::isfinite(value.item<double>()));
+    const std::vector<double> losses = train(*method, 20, batch);
+    CATCH_CHECK(losses.back() < 0.9 * losses.front());
+  }
 }
 
 CATCH_TEST_CASE("simclr's batch-norm statistics are of all views or of each", "[method]") {

@@ -117,6 +117,8 @@ CATCH_TEST_CASE("a target starts from the weights that a run starts from", "[met
 CATCH_TEST_CASE("views go through networks with a target one by one", "[method]") {
   // Mistake: joint statistics, by which a query can tell its key.
   for (const std::string& type : followers()) {
+    // Its reference has all views of one size together.
+    if (type == "dino") continue;
     const auto method = make(type, tiny_context());
     method->embed(tiny_batch());
     for (const char* name : {"encoder.bn1", "target.encoder.bn1"}) {

@@ -449,6 +449,10 @@ Tensor inverse_temperature(const Tensor& temperature, torch::Device device) {
   return temperature.to(device, torch::kFloat64).reshape({}).reciprocal();
 }
 
+Tensor pair_cross_entropy(const Tensor& pairs, const Tensor& others) {
+  return at::softplus(others - pairs, 1, detail::kSoftplusLinear);
+}
+
 LogSums log_sums(const ContrastiveProblem& problem) {
   // The dispatcher would refuse them with a message of its own.
   TORCH_CHECK(problem.rows.defined(), "log_sums: expected rows [M, D], got none");

@@ -83,4 +83,9 @@ torch::Tensor inverse_temperature(const torch::Tensor& temperature, torch::Devic
 /// Source:  docs/kernels.md.
 LogSums log_sums(const ContrastiveProblem& problem);
 
+/// -log of the pair's share of the pair and the others: log(1 + exp(others - pairs)), of logarithms
+/// such as LogSums has. A batch that has converged keeps all its digits, which the difference of two
+/// logarithms would lose.
+torch::Tensor pair_cross_entropy(const torch::Tensor& pairs, const torch::Tensor& others);
+
 }  // namespace clr

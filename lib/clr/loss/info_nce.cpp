@@ -8,7 +8,6 @@
 namespace clr {
 namespace {
 
-using detail::kSoftplusLinear;
 using torch::Tensor;
 
 Tensor both_ways(const Tensor& z0, const Tensor& z1, const Tensor& inverse_temperature,
@@ -25,8 +24,8 @@ Tensor both_ways(const Tensor& z0, const Tensor& z1, const Tensor& inverse_tempe
   problem.backend = backend;
   problem.half_precision = is_half_precision(z0);
   const LogSums sums = log_sums(problem);
-  const Tensor forth = at::softplus(sums.rows - sums.pairs, 1, kSoftplusLinear);
-  const Tensor back = at::softplus(sums.columns - sums.pairs, 1, kSoftplusLinear);
+  const Tensor forth = pair_cross_entropy(sums.pairs, sums.rows);
+  const Tensor back = pair_cross_entropy(sums.pairs, sums.columns);
   return ((forth + back).mean() / 2).to(problem.rows.scalar_type());
 }
 
@@ -45,9 +44,7 @@ Tensor info_nce(const Tensor& query, const Tensor& key, const Tensor& queue, dou
   problem.columns = unit_rows(queue.detach());
   const Tensor pairs =
       (problem.rows * unit_rows(key)).sum(1, false, torch::kFloat64) * problem.inverse_temperature;
-  return at::softplus(log_sums(problem).rows - pairs, 1, kSoftplusLinear)
-      .mean()
-      .to(problem.rows.scalar_type());
+  return pair_cross_entropy(pairs, log_sums(problem).rows).mean().to(problem.rows.scalar_type());
 }
 
 Tensor info_nce_both_ways(const Tensor& z0, const Tensor& z1, double temperature,

@@ -12,7 +12,6 @@
 namespace clr {
 namespace {
 
-using detail::kSoftplusLinear;
 using torch::Tensor;
 
 /// [2n, ...] in halves to pairs that follow each other.
@@ -108,15 +107,9 @@ Batch batch(const Tensor& z0, const Tensor& z1, const TwoViewOptions& options) {
   return {unit_rows(z0, z1), Pairing::halves, is_half_precision(z0), options};
 }
 
-/// -log(Epos / (Epos + Rneg)) = log1p(Rneg / Epos): a batch that has converged keeps all its
-/// digits, which the difference of two logarithms would lose.
-Tensor positive_against(const Tensor& pairs, const Tensor& negatives) {
-  return at::softplus(negatives - pairs, 1, kSoftplusLinear);
-}
-
 Tensor nt_xent_of(const Batch& rows, const Tensor& inverse_temperature) {
   const LogSums sums = rows.sums(inverse_temperature);
-  return rows.reduce(positive_against(sums.pairs, sums.rows));
+  return rows.reduce(pair_cross_entropy(sums.pairs, sums.rows));
 }
 
 void check_number(bool good, const char* name, const char* expected, double got) {
@@ -193,7 +186,7 @@ Tensor hard_negative(const Tensor& z0, const Tensor& z1, double temperature, dou
   Tensor negatives = sums.rows;
   if (beta > 0) negatives = negatives - rows.sums(inverse * beta).rows + log_count;
   return rows.reduce(
-      positive_against(pairs, debias(pairs, negatives, log_count, positive_prior, inverse)));
+      pair_cross_entropy(pairs, debias(pairs, negatives, log_count, positive_prior, inverse)));
 }
 
 namespace {

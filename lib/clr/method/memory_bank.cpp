@@ -25,14 +25,12 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/rand.h>
-#include <ATen/ops/softplus.h>
 #include <fmt/format.h>
 
 #include <limits>
 
 #include "clr/loss/contrastive.h"
 #include "clr/loss/nce.h"
-#include "clr/loss/op.h"
 #include "clr/method/method.h"
 
 namespace clr {
@@ -184,9 +182,8 @@ class MemoryBank : public Method {
     problem.inverse_temperature = inverse_temperature(options_.temperature, rows.anchors.device());
     problem.backend = loss_backend_;
     problem.half_precision = half_precision_;
-    // log(1 + negatives / positive), as in loss/info_nce.cpp.
     const torch::Tensor positives = cosines.to(torch::kFloat64) * problem.inverse_temperature;
-    return at::softplus(log_sums(problem).rows - positives, 1, detail::kSoftplusLinear)
+    return pair_cross_entropy(positives, log_sums(problem).rows)
         .mean()
         .to(rows.anchors.scalar_type());
   }

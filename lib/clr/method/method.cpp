@@ -100,13 +100,26 @@ torch::Tensor for_loss(const torch::Tensor& x) {
   return x.to(c10::promoteTypes(x.scalar_type(), torch::kFloat32));
 }
 
-void require_two_views(const std::vector<int>& view_groups, const std::string& method) {
-  if (view_groups == std::vector<int>{2}) return;
+namespace {
+
+[[noreturn]] void refuse_views(const std::vector<int>& view_groups, const std::string& method,
+                               const char* expected) {
   throw Error(ErrorKind::config,
-              fmt::format("/augment/views: expected 2 views of one size for {}, got {} of {}",
+              fmt::format("/augment/views: expected {} of one size for {}, got {} of {}", expected,
                           method, std::accumulate(view_groups.begin(), view_groups.end(), 0),
                           view_groups.size() == 1 ? "one size"
                                                   : fmt::format("{} sizes", view_groups.size())));
+}
+
+}  // namespace
+
+void require_views_of_one_size(const std::vector<int>& view_groups, const std::string& method) {
+  if (view_groups.size() != 1 || view_groups[0] < 2)
+    refuse_views(view_groups, method, "2 views or more");
+}
+
+void require_two_views(const std::vector<int>& view_groups, const std::string& method) {
+  if (view_groups != std::vector<int>{2}) refuse_views(view_groups, method, "2 views");
 }
 
 void require_labels(const MethodContext& context, const std::string& method) {

@@ -169,6 +169,9 @@ torch::Tensor forward_views(const torch::Tensor& group, ViewForward mode,
 /// `x` in the type that losses are computed in: bfloat16 is widened, float64 stays.
 torch::Tensor for_loss(const torch::Tensor& x);
 
+/// Throws:  Error{config} unless there are at least two views, all of one size.
+void require_views_of_one_size(const std::vector<int>& view_groups, const std::string& method);
+
 /// Throws:  Error{config} unless the views are two of one size.
 void require_two_views(const std::vector<int>& view_groups, const std::string& method);
 

@@ -14,18 +14,16 @@
 //   current batch's keys among its negatives. Here they come after the step, behind both.
 // - Views go through the networks one by one whatever train.view_forward says, as in all of these.
 // - The momentum's ramp, which the papers lack, is solo-learn's.
-#include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "clr/dist/world.h"
 #include "clr/loss/info_nce.h"
 #include "clr/method/method.h"
 #include "clr/method/momentum_encoder.h"
+#include "clr/method/row_queue.h"
 #include "clr/model/batch_norm.h"
 
 namespace clr {
@@ -123,7 +121,8 @@ class MoCo : public Method {
   void after_step(const Embeddings& embeddings, const Batch& batch,
                   const StepContext& context) override {
     target_->follow(*encoder_, *projector_, options_.momentum_at(context));
-    enqueue(unit_rows(gather(embeddings.z.at(1).detach(), batch, 1).flatten(0, 1)));
+    enqueue(queue_, queue_position_,
+            unit_rows(gather(embeddings.z.at(1).detach(), batch, 1).flatten(0, 1)));
   }
 
   Encoder& encoder() override { return *encoder_; }
@@ -148,18 +147,6 @@ class MoCo : public Method {
         gather(view.pixels, batch).index_select(0, taken.narrow(0, first, own).to(device))};
     return gather(target_->forward(permuted), batch)
         .index_select(0, taken.argsort().narrow(0, first, own).to(device));
-  }
-
-  /// Over the oldest rows. Of more keys than the queue holds, the last ones stay.
-  void enqueue(torch::Tensor keys) {
-    const torch::NoGradGuard no_grad;
-    const std::int64_t skipped = std::max<std::int64_t>(keys.size(0) - options_.queue_size, 0);
-    keys = keys.narrow(0, skipped, keys.size(0) - skipped);
-    const torch::Tensor first = queue_position_ + skipped;
-    const torch::Tensor rows =
-        (first + at::arange(keys.size(0), first.options())).remainder(options_.queue_size);
-    queue_.index_copy_(0, rows, keys.to(queue_.scalar_type()));
-    queue_position_.copy_((first + keys.size(0)).remainder(options_.queue_size));
   }
 
   Options options_;

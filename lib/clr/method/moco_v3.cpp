@@ -11,38 +11,23 @@
 //   further along the ramp; here, as in solo-learn, a step's momentum follows that step.
 // - solo-learn's prediction head ends without batch norm: predictor.batch_norm = hidden.
 // - Views go through the networks one by one whatever train.view_forward says, as in both.
-#include <ATen/ops/softplus.h>
-
 #include "clr/dist/world.h"
 #include "clr/loss/contrastive.h"
-#include "clr/loss/op.h"
 #include "clr/method/method.h"
 #include "clr/method/momentum_encoder.h"
+#include "clr/method/prediction_head.h"
 
 namespace clr {
 namespace {
-
-/// A prediction head: as wide as the embedding at both ends.
-struct PredictorOptions {
-  std::int64_t layers = 2;
-  std::int64_t hidden = 4096;
-  HeadBatchNorm batch_norm = HeadBatchNorm::all;
-  bool bias = false;
-
-  static void fields(auto&& f) {
-    f("layers", &PredictorOptions::layers, In{1, 3}, "linear layers");
-    f("hidden", &PredictorOptions::hidden, In{1, 1 << 20}, "width of the hidden layers");
-    f("batch_norm", &PredictorOptions::batch_norm,
-      "after no layer, the hidden layers, or all (the last one without scale and shift)");
-    f("bias", &PredictorOptions::bias, "biases in the layers that no batch norm follows");
-  }
-};
 
 struct Options : MomentumOptions {
   double temperature = 1.0;
   PredictorOptions predictor;
 
-  Options() { final_momentum = 1.0; }
+  Options() {
+    final_momentum = 1.0;
+    predictor = {.batch_norm = HeadBatchNorm::all, .bias = false};
+  }
 
   static void fields(auto&& f) {
     base_fields<Options>(f);
@@ -61,12 +46,8 @@ class MoCoV3 : public Method {
     encoder_ = register_module("encoder", context.make_encoder());
     projector_ = register_module(
         "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
-    const std::int64_t width = projector_->output_dim();
-    predictor_ = register_module(
-        "predictor",
-        std::make_shared<MlpHead>(
-            width, MlpHeadConfig{options.predictor.layers, options.predictor.hidden, width,
-                                 options.predictor.batch_norm, options.predictor.bias}));
+    predictor_ =
+        register_module("predictor", make_predictor(options.predictor, projector_->output_dim()));
     target_ = register_module("target",
                               std::make_shared<MomentumEncoder>(context, *encoder_, *projector_));
   }
@@ -134,7 +115,7 @@ class MoCoV3 : public Method {
     problem.backend = loss_backend_;
     problem.half_precision = half_precision_;
     const LogSums sums = log_sums(problem);
-    return at::softplus(sums.rows - sums.pairs, 1, detail::kSoftplusLinear).mean();
+    return pair_cross_entropy(sums.pairs, sums.rows).mean();
   }
 
   Options options_;

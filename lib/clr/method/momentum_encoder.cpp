@@ -6,9 +6,9 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-#include <numbers>
 #include <vector>
+
+#include "clr/core/cosine_ramp.h"
 
 namespace clr {
 namespace {
@@ -29,9 +29,7 @@ void MomentumOptions::validate(const Place& place) const {
 
 double MomentumOptions::momentum_at(const StepContext& context) const {
   if (!ramped() || context.total_steps <= 0) return momentum;
-  const double t = static_cast<double>(context.step) / static_cast<double>(context.total_steps);
-  const double left = (1 + std::cos(std::numbers::pi * t)) / 2;
-  return final_momentum - (final_momentum - momentum) * left;
+  return cosine_ramp(momentum, final_momentum, context.step, context.total_steps);
 }
 
 void MomentumOptions::add_metric(StepOutput& output, const StepContext& context,

@@ -4,16 +4,20 @@
 // Objective: NT-Xent over 2N rows of unit length, 2N - 2 negatives an anchor (arXiv:2002.05709,
 // eq. 1), or one of the losses that came from it: loss/nt_xent.h has each one's equation and source.
 // Differs from the reference: Google's code sums the means of both views' anchors, twice this value.
+// With more than two views: loss/multi_view.h.
 //
 // Negatives of the anchor's own kind (false negatives) can be left out, as arXiv:2011.11765 cancels
 // them: rows of its dataset index or label (an oracle, for studies), or rows too much like it.
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 
+#include "clr/loss/multi_view.h"
 #include "clr/loss/nt_xent.h"
 #include "clr/method/method.h"
+#include "clr/method/view_metrics.h"
 
 namespace clr {
 namespace {
@@ -90,7 +94,15 @@ class SimClr : public Method {
         view_forward_(context.view_forward),
         classes_(context.classes),
         dataset_size_(context.dataset_size) {
-    require_two_views(context.view_groups, "simclr");
+    require_views_of_one_size(context.view_groups, "simclr");
+    if (context.view_groups[0] > 2 &&
+        (options.loss != Loss::nt_xent || options.false_negatives != FalseNegatives::keep)) {
+      throw Error(ErrorKind::config,
+                  fmt::format("/augment/views: expected 2 views for simclr with loss {} and "
+                              "false_negatives {}, got {}; more go with nt_xent and keep",
+                              to_string(options.loss), to_string(options.false_negatives),
+                              context.view_groups[0]));
+    }
     const bool counted = options.loss == Loss::debiased || options.loss == Loss::hard_negative;
     if (counted && options.false_negatives != FalseNegatives::keep) {
       throw Error(ErrorKind::config,
@@ -121,8 +133,8 @@ class SimClr : public Method {
   StepOutput loss(const Embeddings& embeddings, const Batch& batch, const StepContext&) override {
     const torch::Tensor& z = embeddings.z.at(0);
     StepOutput output;
-    output.loss = loss_of(z[0], z[1], batch);
-    const torch::Tensor unit = unit_rows(z[0].detach(), z[1].detach()).view_as(z);
+    output.loss = loss_of(z, batch);
+    const torch::Tensor unit = unit_rows(z.detach().flatten(0, 1)).view_as(z);
     const auto [positive, negative] = mean_cosines(unit, batch);
     output.metrics = {{"positive_cosine", positive}, {"negative_cosine", negative}};
     if (classes_ > 0) {
@@ -139,15 +151,16 @@ class SimClr : public Method {
   MlpHead* projector() override { return projector_.get(); }
 
  private:
-  /// Mean cosine of the pairs, and of all rows that are no pair: the latter by way of the sum of all
-  /// unit rows, in O(N * D). This process's share of both.
+  /// Mean cosine of the views of one image, and of rows of two images: the latter by way of the sum of
+  /// all unit rows, in O(N * D). This process's share of both.
   std::pair<torch::Tensor, torch::Tensor> mean_cosines(const torch::Tensor& unit,
                                                        const Batch& batch) const {
     const double n = static_cast<double>(unit.size(1)) / share(batch);
-    const torch::Tensor pairs = (unit[0] * unit[1]).sum();
-    const torch::Tensor total = unit.flatten(0, 1).sum(0);
-    const torch::Tensor all = total.dot(sum(total));
-    return {pairs / n, (all - unit.square().sum() - 2 * pairs) / (4 * n * (n - 1))};
+    const auto views = static_cast<double>(unit.size(0));
+    const torch::Tensor images = unit.sum(0);
+    const torch::Tensor total = images.sum(0);
+    const torch::Tensor others = total.dot(sum(total)) - images.square().sum();
+    return {mean_view_cosine(unit) * share(batch), others / (views * views * n * (n - 1))};
   }
 
   torch::Tensor share_of_equal(const torch::Tensor& ids, std::int64_t count,
@@ -155,8 +168,13 @@ class SimClr : public Method {
     return equal_share(clr::share_of_equal(gather(ids, batch), count));
   }
 
-  torch::Tensor loss_of(const torch::Tensor& z0, const torch::Tensor& z1,
-                        const Batch& batch) const {
+  torch::Tensor loss_of(const torch::Tensor& z, const Batch& batch) const {
+    if (z.size(0) > 2) {
+      return multi_view_nt_xent(z, options_.temperature, loss_options_.backend,
+                                loss_options_.half_precision, shared(batch));
+    }
+    const torch::Tensor z0 = z[0];
+    const torch::Tensor z1 = z[1];
     TwoViewOptions masked = loss_options_;
     masked.shared = shared(batch);
     if (options_.false_negatives == FalseNegatives::same_index) {

@@ -2,7 +2,8 @@
 // Supervised contrastive learning: all rows of an image's class attract, the others repel.
 //
 // Objective: "out", the mean over an anchor's positives of -log softmax (arXiv:2004.11362, eq. 2),
-// or "in", -log of the mean share of its positives (eq. 3). Two views an image, all rows together.
+// or "in", -log of the mean share of its positives (eq. 3). All views of all
+// images together.
 // Differs from the reference: its code multiplies by temperature / base temperature (0.1 / 0.07 in
 // its CIFAR recipe), which belongs to the learning rate; solo-learn's loss is "in" without the
 // division by the number of positives, a constant.
@@ -37,7 +38,7 @@ class SupCon : public Method {
         view_forward_(context.view_forward),
         classes_(context.classes) {
     require_labels(context, "supcon");
-    require_two_views(context.view_groups, "supcon");
+    require_views_of_one_size(context.view_groups, "supcon");
     encoder_ = register_module("encoder", context.make_encoder());
     projector_ = register_module(
         "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
@@ -52,7 +53,7 @@ class SupCon : public Method {
 
   StepOutput loss(const Embeddings& embeddings, const Batch& batch, const StepContext&) override {
     const torch::Tensor rows = embeddings.z.at(0).flatten(0, 1);
-    const torch::Tensor labels = batch.labels.repeat({2});
+    const torch::Tensor labels = batch.labels.repeat({embeddings.z.at(0).size(0)});
     StepOutput output;
     output.loss = options_.loss == Form::out
                       ? supcon_out(rows, labels, options_.temperature, backend_, shared(batch))

@@ -22,13 +22,13 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/xlogy.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
 #include "clr/dist/world.h"
 #include "clr/loss/sinkhorn.h"
 #include "clr/method/method.h"
+#include "clr/method/view_metrics.h"
 
 namespace clr {
 namespace {
@@ -59,11 +59,6 @@ struct Options {
       "epoch (from 0) at which the queue starts to fill; it is used once it is full");
   }
 };
-
-/// Of each row; its exp is among how many the choice is.
-torch::Tensor entropy(const torch::Tensor& probabilities) {
-  return -at::xlogy(probabilities, probabilities).sum(-1);
-}
 
 class Swav : public Method {
  public:
@@ -200,9 +195,7 @@ class Swav : public Method {
     predicted = sum(predicted * share);
     const torch::Tensor spread = sum(at::stack(entropies) * share).exp().sum();
     const auto views = static_cast<double>(codes.size());
-    // |sum of the views|^2 holds each view with itself (1) and each ordered pair.
-    const torch::Tensor pairs = z.sum(0).square().sum(1).mean() - views;
-    return {{"positive_cosine", pairs / (views * (views - 1)) * share},
+    return {{"positive_cosine", mean_view_cosine(z) * share},
             {"prototypes_in_use", equal_share(entropy(predicted / views).exp())},
             {"prototypes_per_code", equal_share(spread / views)}};
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clr/model/mlp_head.h"
 
+#include <ATen/ops/gelu.h>
 #include <ATen/ops/relu.h>
 
 namespace clr {
@@ -35,7 +36,8 @@ torch::Tensor MlpHead::forward_to(const torch::Tensor& h, std::int64_t layers) {
     const auto index = static_cast<std::size_t>(k);
     x = linears_[index]->forward(x);
     if (norms_[index]) x = norms_[index]->forward(x);
-    if (k + 1 < config_.layers) x = torch::relu(x);
+    if (k + 1 < config_.layers)
+      x = config_.activation == HeadActivation::gelu ? at::gelu(x) : at::relu(x);
   }
   return x;
 }

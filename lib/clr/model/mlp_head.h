@@ -18,6 +18,9 @@ namespace clr {
 enum class HeadBatchNorm { none, hidden, all };
 constexpr auto enum_names(HeadBatchNorm) { return std::array{"none", "hidden", "all"}; }
 
+enum class HeadActivation { relu, gelu };
+constexpr auto enum_names(HeadActivation) { return std::array{"relu", "gelu"}; }
+
 /// A multi-layer perceptron: the `projector` section, and later the prediction heads.
 struct MlpHeadConfig {
   std::int64_t layers = 2;
@@ -25,6 +28,7 @@ struct MlpHeadConfig {
   std::int64_t output = 128;
   HeadBatchNorm batch_norm = HeadBatchNorm::hidden;
   bool bias = true;
+  HeadActivation activation = HeadActivation::relu;
 
   static void fields(auto&& f) {
     f("layers", &MlpHeadConfig::layers, In{0, 3}, "linear layers; 0 = the features themselves");
@@ -33,10 +37,12 @@ struct MlpHeadConfig {
     f("batch_norm", &MlpHeadConfig::batch_norm,
       "after no layer, the hidden layers, or all (the last one without scale and shift)");
     f("bias", &MlpHeadConfig::bias, "biases in the layers that no batch norm follows");
+    f("activation", &MlpHeadConfig::activation, "between the layers");
   }
 };
 
-/// Projection head g: linear layers, each with its batch norm if any, and ReLU between them.
+/// Projection head g: linear layers, each with its batch norm if any, and an activation between
+/// them.
 ///
 /// Names: linear1.weight, bn1.weight, linear2.weight, ... The linear layers start as
 /// torch.nn.Linear does.
@@ -47,7 +53,7 @@ class MlpHead : public torch::nn::Module {
   /// Embeddings [N, output]; with 0 layers the input itself.
   torch::Tensor forward(const torch::Tensor& h);
 
-  /// The output of the first `layers` layers with their batch norm and ReLU, as SimCLR v2
+  /// The output of the first `layers` layers with their batch norm and activation, as SimCLR v2
   /// fine-tunes from; layers = 0 is the input, all of them equals forward().
   ///
   /// Shapes:  h [N, input] -> [N, input], [N, hidden] or [N, output].

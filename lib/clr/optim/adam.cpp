@@ -28,7 +28,7 @@ template <bool decoupled>
 class Adam : public GroupedOptimizer {
  public:
   Adam(const Options& options, const std::vector<OptimizerGroup>& groups)
-      : GroupedOptimizer(groups, {"exp_avg", "exp_avg_sq"}, {"step"}), options_(options) {}
+      : GroupedOptimizer(options, groups, {"exp_avg", "exp_avg_sq"}, {"step"}), options_(options) {}
 
  private:
   void update(const Update& u) override {
@@ -43,8 +43,8 @@ class Adam : public GroupedOptimizer {
     const std::vector<torch::Tensor> no_maxima;
     fused(at::TensorList(u.parameters), at::TensorList(u.gradients), at::TensorList(u.buffers[0]),
           at::TensorList(u.buffers[1]), at::TensorList(no_maxima), at::TensorList(u.buffers[2]),
-          u.learning_rate, options_.beta1, options_.beta2, u.excluded ? 0.0 : options_.weight_decay,
-          options_.eps, /*amsgrad=*/false,
+          u.learning_rate, options_.beta1, options_.beta2, u.weight_decay, options_.eps,
+          /*amsgrad=*/false,
           /*maximize=*/false);
   }
 

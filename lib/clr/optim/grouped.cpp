@@ -28,9 +28,10 @@ std::string shape_text(const torch::Tensor& tensor) {
 
 }  // namespace
 
-GroupedOptimizer::GroupedOptimizer(const std::vector<OptimizerGroup>& groups,
+GroupedOptimizer::GroupedOptimizer(const OptimizerOptions& options,
+                                   const std::vector<OptimizerGroup>& groups,
                                    std::vector<std::string> kinds, std::vector<std::string> scalars)
-    : kinds_(std::move(kinds)), shaped_kinds_(kinds_.size()) {
+    : weight_decay_(options.weight_decay), kinds_(std::move(kinds)), shaped_kinds_(kinds_.size()) {
   kinds_.insert(kinds_.end(), scalars.begin(), scalars.end());
   const at::NoGradGuard no_grad;
   for (const OptimizerGroup& from : groups) {
@@ -60,6 +61,7 @@ void GroupedOptimizer::step(double learning_rate, double base_learning_rate) {
     update.learning_rate =
         (group.constant_lr ? base_learning_rate : learning_rate) * group.lr_multiplier;
     update.excluded = group.excluded;
+    update.weight_decay = group.excluded ? 0.0 : weight_decay_;
     update.buffers.resize(kinds_.size());
     for (Slot& slot : group.slots) {
       const torch::Tensor& gradient = slot.parameter.grad();

@@ -17,6 +17,7 @@ constexpr In kDecayRange{0, 0.99999};
 class GroupedOptimizer : public Optimizer {
  public:
   void step(double learning_rate, double base_learning_rate) override;
+  void set_weight_decay(double weight_decay) override { weight_decay_ = weight_decay; }
   void zero_grad() override;
   NamedTensors state() const override;
   void load_state(const NamedTensors& state) override;
@@ -24,8 +25,8 @@ class GroupedOptimizer : public Optimizer {
  protected:
   /// Makes a buffer of zeros for each parameter and each kind. `scalars`: further kinds with one
   /// number a parameter.
-  GroupedOptimizer(const std::vector<OptimizerGroup>& groups, std::vector<std::string> kinds,
-                   std::vector<std::string> scalars = {});
+  GroupedOptimizer(const OptimizerOptions& options, const std::vector<OptimizerGroup>& groups,
+                   std::vector<std::string> kinds, std::vector<std::string> scalars = {});
 
   /// The parameters of one group that have a gradient, side by side with their buffers.
   struct Update {
@@ -33,6 +34,7 @@ class GroupedOptimizer : public Optimizer {
     std::vector<torch::Tensor> gradients;
     std::vector<std::vector<torch::Tensor>> buffers;  ///< [kind][parameter], scalars last
     double learning_rate = 0.0;
+    double weight_decay = 0.0;  ///< 0 where the group is excluded
     bool excluded = false;
   };
 
@@ -52,6 +54,7 @@ class GroupedOptimizer : public Optimizer {
     bool constant_lr = false;
   };
 
+  double weight_decay_;
   std::vector<std::string> kinds_;
   std::size_t shaped_kinds_;
   std::vector<Group> groups_;

@@ -35,16 +35,15 @@ struct Options : OptimizerOptions {
 class Lars : public GroupedOptimizer {
  public:
   Lars(const Options& options, const std::vector<OptimizerGroup>& groups)
-      : GroupedOptimizer(groups, {"momentum"}), options_(options) {}
+      : GroupedOptimizer(options, groups, {"momentum"}), options_(options) {}
 
  private:
   void update(const Update& u) override {
     std::vector<torch::Tensor> gradients = u.gradients;
     if (!u.excluded) {
       // Multiplying by 1 makes the copies that the stored gradients are spared by.
-      gradients = options_.weight_decay == 0
-                      ? at::_foreach_mul(gradients, 1.0)
-                      : at::_foreach_add(gradients, u.parameters, options_.weight_decay);
+      gradients = u.weight_decay == 0 ? at::_foreach_mul(gradients, 1.0)
+                                      : at::_foreach_add(gradients, u.parameters, u.weight_decay);
       const auto factors = adaptation(u.parameters, gradients, u.learning_rate).unbind();
       at::_foreach_mul_(gradients, factors);
     }

@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "clr/core/cosine_ramp.h"
+
 namespace clr {
 namespace {
 
@@ -23,6 +25,12 @@ double effective_learning_rate(const OptimizerOptions& options, std::int64_t bat
       break;
   }
   return options.learning_rate;
+}
+
+double weight_decay_at(const OptimizerOptions& options, std::int64_t step,
+                       std::int64_t total_steps) {
+  if (options.final_weight_decay == 0 || total_steps <= 0) return options.weight_decay;
+  return cosine_ramp(options.weight_decay, options.final_weight_decay, step, total_steps);
 }
 
 OptimizerOptions shared_options(const Component<Optimizer>& component) {

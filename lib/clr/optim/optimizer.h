@@ -22,6 +22,7 @@ struct OptimizerOptions {
   double learning_rate = 0.06;
   LearningRateScaling scaling = LearningRateScaling::none;
   double weight_decay = 0.0;
+  double final_weight_decay = 0.0;
   bool exclude_norm_and_bias = false;
 
   template <class Options>
@@ -30,6 +31,8 @@ struct OptimizerOptions {
     f("scaling", &Options::scaling,
       "none, linear (learning_rate * batch / 256) or sqrt (learning_rate * sqrt(batch))");
     f("weight_decay", &Options::weight_decay, AtLeast{0}, "weight decay");
+    f("final_weight_decay", &Options::final_weight_decay, AtLeast{0},
+      "weight decay at the end of the run, reached along a cosine; 0 = constant");
     f("exclude_norm_and_bias", &Options::exclude_norm_and_bias,
       "no weight decay (and, with lars, no adaptation) for batch norm and biases");
   }
@@ -37,6 +40,10 @@ struct OptimizerOptions {
 
 /// The learning rate after scaling, before the schedule.
 double effective_learning_rate(const OptimizerOptions& options, std::int64_t batch_size);
+
+/// The weight decay of a step: constant, or along its cosine.
+double weight_decay_at(const OptimizerOptions& options, std::int64_t step,
+                       std::int64_t total_steps);
 
 /// Parameters that an optimiser treats alike.
 struct OptimizerGroup {
@@ -57,6 +64,9 @@ class Optimizer {
   /// One step; gradients are left as they are. learning_rate: after scaling and schedule;
   /// base_learning_rate: after scaling alone, for groups with constant_lr.
   virtual void step(double learning_rate, double base_learning_rate) = 0;
+
+  /// In place of the options' weight decay from now on. No part of the state.
+  virtual void set_weight_decay(double weight_decay) = 0;
 
   /// Sets all gradients to none.
   virtual void zero_grad() = 0;

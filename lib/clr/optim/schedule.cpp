@@ -3,7 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
+
+#include "clr/core/cosine_ramp.h"
 
 namespace clr {
 
@@ -18,8 +19,7 @@ double schedule_factor(const ScheduleConfig& config, std::int64_t step, std::int
   switch (config.type) {
     case ScheduleType::cosine: {
       const std::int64_t rest = std::max<std::int64_t>(total_steps - warmup, 1);
-      const double t = static_cast<double>(step - warmup) / static_cast<double>(rest);
-      return config.final + (1 - config.final) * (1 + std::cos(std::numbers::pi * t)) / 2;
+      return cosine_ramp(1.0, config.final, step - warmup, rest);
     }
     case ScheduleType::step: {
       const auto passed =

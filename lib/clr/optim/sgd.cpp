@@ -22,7 +22,7 @@ struct Options : OptimizerOptions {
 class Sgd : public GroupedOptimizer {
  public:
   Sgd(const Options& options, const std::vector<OptimizerGroup>& groups)
-      : GroupedOptimizer(groups, kinds(options)), options_(options) {}
+      : GroupedOptimizer(options, groups, kinds(options)), options_(options) {}
 
  private:
   static std::vector<std::string> kinds(const Options& options) {
@@ -33,7 +33,7 @@ class Sgd : public GroupedOptimizer {
   void update(const Update& u) override {
     const std::vector<torch::Tensor> none;
     at::_fused_sgd_(u.parameters, u.gradients, u.buffers.empty() ? none : u.buffers[0],
-                    u.excluded ? 0.0 : options_.weight_decay, options_.momentum, u.learning_rate,
+                    u.weight_decay, options_.momentum, u.learning_rate,
                     /*dampening=*/0.0, options_.nesterov && options_.momentum != 0,
                     /*maximize=*/false, /*is_first_step=*/false);
   }

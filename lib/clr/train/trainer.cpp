@@ -105,9 +105,9 @@ class Trainer::Loop {
     require_agreement(*world_, Json::parse(config_json_), dataset_->fingerprint(), *method_);
     place_module(*method_, options.device, c.train.memory_format == MemoryFormat::channels_last,
                  c.train.precision);
-    const OptimizerOptions shared = shared_options(c.optimizer);
-    base_rate_ = effective_learning_rate(shared, c.train.batch_size);
-    const auto groups = optimizer_groups(*method_, shared.exclude_norm_and_bias);
+    optimizer_options_ = shared_options(c.optimizer);
+    base_rate_ = effective_learning_rate(optimizer_options_, c.train.batch_size);
+    const auto groups = optimizer_groups(*method_, optimizer_options_.exclude_norm_and_bias);
     for (const auto& group : groups) {
       for (const auto& [name, parameter] : group.parameters) parameters_.push_back(parameter);
     }
@@ -376,6 +376,7 @@ class Trainer::Loop {
     if (!config_.train.sync_batch_norm)
       average_statistics(*method_, *world_, computed.batch.size());
     const torch::Tensor gradient_norm = limit_gradient();
+    optimizer_->set_weight_decay(weight_decay_at(optimizer_options_, state_.step, total_steps_));
     optimizer_->step(rate, base_rate_);
     method_->after_step(computed.embeddings, computed.batch, context);
 
@@ -619,6 +620,7 @@ class Trainer::Loop {
   std::int64_t total_steps_;
   std::string config_json_;
   std::shared_ptr<Method> method_;
+  OptimizerOptions optimizer_options_;
   double base_rate_ = 0.0;
   std::vector<torch::Tensor> parameters_;
   std::unique_ptr<Optimizer> optimizer_;
