@@ -78,6 +78,8 @@ Json preprocessing(const AugmentConfig& augment) {
   return result;
 }
 
+bool is_transformer(const std::string& type) { return type.starts_with("vit_"); }
+
 /// The lines of Python that build the network and load the file into it.
 Json python_lines(const ExportOptions& options, const Json& encoder) {
   // A literal of Python's too.
@@ -91,7 +93,13 @@ Json python_lines(const ExportOptions& options, const Json& encoder) {
   }
   Json lines = Json::array({"import torch", "from safetensors.torch import load_file"});
   const std::string type = encoder["type"];
-  if (options.format == "timm") {
+  if (options.format == "timm" && is_transformer(type)) {
+    lines.push_back("import timm");
+    lines.push_back(fmt::format(
+        "model = timm.create_model(\"{}_patch16_224\", img_size={}, patch_size={}, num_classes=0, "
+        "dynamic_img_size=True)",
+        type, encoder["image_size"].get<int>(), encoder["patch"].get<int>()));
+  } else if (options.format == "timm") {
     lines.push_back("import timm");
     lines.push_back(fmt::format("model = timm.create_model(\"{}\", num_classes=0)", type));
   } else {
@@ -99,7 +107,7 @@ Json python_lines(const ExportOptions& options, const Json& encoder) {
     lines.push_back(fmt::format("model = torchvision.models.{}()", type));
     lines.push_back("model.fc = torch.nn.Identity()");
   }
-  if (encoder["stem"] != "imagenet") {
+  if (!is_transformer(type) && encoder["stem"] != "imagenet") {
     lines.push_back(fmt::format("model.conv1 = torch.nn.Conv2d(3, 64, 3, padding={}, bias=False)",
                                 encoder["stem"] == "cifar_padded" ? 2 : 1));
     lines.push_back("model.maxpool = torch.nn.Identity()");
@@ -109,8 +117,22 @@ Json python_lines(const ExportOptions& options, const Json& encoder) {
   return lines;
 }
 
-/// torchvision and timm build ResNets of one width.
-void check_width(const ExportOptions& options, const ModelSource& source) {
+/// torchvision and timm build ResNets of one width, and timm vision transformers, whose mean of patches
+/// is another than clr's.
+void check_network(const ExportOptions& options, const ModelSource& source) {
+  if (is_transformer(source.encoder["type"])) {
+    const std::string reason =
+        options.format == "torchvision" ? "torchvision's have other names: take timm"
+        : options.format == "onnx" ? "attention cannot be written yet: take timm or torchscript"
+        : options.format == "timm" && source.encoder["pooling"] != "token"
+            ? "timm takes the norm after the mean of the patches: take torchscript"
+            : "";
+    if (reason.empty()) return;
+    throw Error(ErrorKind::checkpoint,
+                fmt::format("{}: --format {}: expected a ResNet, got {} with pooling {}; {}",
+                            source.name, options.format, source.encoder["type"].get<std::string>(),
+                            source.encoder["pooling"].get<std::string>(), reason));
+  }
   const double width = source.encoder.value("width", 1.0);
   if (options.tensors_only() && width != 1.0) {
     throw Error(ErrorKind::checkpoint,
@@ -139,7 +161,7 @@ void run(const ExportOptions& options) {
   prepare_output_file(output);
   prepare_output_file(beside);
   const ModelSource source = open_model(options.checkpoint, nullptr);
-  check_width(options, source);
+  check_network(options, source);
   AugmentConfig augment;
   read_value(source.augment, Place(source.name), augment);
   Component<Encoder> encoder;

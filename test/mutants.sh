@@ -190,8 +190,11 @@ mutant "streaming: no mask on the diagonal" contrastive_streaming.cpp \
   's/if \(problem\.rows_among_columns\) mask/if (false) mask/'
 mutant "streaming: the shift is 1 / temperature" contrastive_streaming.cpp \
   's/tile_logits\.logsumexp\(([01])\)/((tile_logits - problem.inverse_temperature).exp().sum(\1).log() + problem.inverse_temperature)/'
-mutant "loss as a difference of logarithms" nt_xent.cpp \
-  's/at::softplus\(negatives - pairs, 1, kSoftplusLinear\)/at::logaddexp(negatives, pairs) - pairs/'
+mutant "loss as a difference of logarithms" contrastive.cpp \
+  's/at::softplus\(others - pairs, 1, detail::kSoftplusLinear\)/at::logaddexp(others, pairs) - pairs/'
+mutant "many views: an anchor's other views are negatives" multi_view.cpp \
+  's/at::arange\(images, (.*)\)\.repeat_interleave\(v\)/at::arange(images * v, \1)/'
+mutant "many views: a row is its own positive" multi_view.cpp 's/1 - at::eye\(v, pairs\.options\(\)\)/at::ones_like(at::eye(v, pairs.options()))/'
 mutant "softplus is linear from 20 on" op.h 's/kSoftplusLinear = 40/kSoftplusLinear = 20/'
 mutant "DCLW's weights get a gradient" nt_xent.cpp 's/sums\.pairs\.detach\(\)/sums.pairs/'
 mutant "hard negatives: beta counts twice" nt_xent.cpp 's/inverse \* \(1 \+ beta\)/inverse * (1 + 2 * beta)/'
@@ -268,22 +271,22 @@ mutant "the target's momentum is its complement" momentum_encoder.cpp 's/1 - mom
 mutant "batch norm's buffers are averaged too" momentum_encoder.cpp \
   's/^                     1 - momentum\);/&\n  at::_foreach_copy_(buffers(), joined(encoder.buffers(), projector.buffers()));/'
 mutant "the ramp of the momentum is a straight line" momentum_encoder.cpp \
-  's/\(1 \+ std::cos\(std::numbers::pi \* t\)\) \/ 2/1 - t/'
+  's/cosine_ramp\(momentum, final_momentum, context\.step, context\.total_steps\)/momentum + (final_momentum - momentum) * static_cast<double>(context.step) \/ static_cast<double>(context.total_steps)/'
 mutant "the head of the target is forgotten" momentum_encoder.cpp \
   's/return projector_->forward\(encoder_->forward\(view\)\)/return encoder_->forward(view)/'
 mutant "MoCo: the target keeps the weights that it was made with" moco.cpp 's/if \(context\.step == 0\) target_->copy/if (false) target_->copy/'
 mutant "MoCo: keys of the query's own view" moco.cpp 's/\.flip\(0\)//'
 mutant "MoCo: joint statistics" moco.cpp 's/ViewForward::per_view/ViewForward::joint/'
-mutant "MoCo: keys go into the queue out of order" moco.cpp \
-  's/(void enqueue\(torch::Tensor keys\) \{)/\1 keys = keys.roll(1, 0);/'
-mutant "MoCo: the queue stands still" moco.cpp 's/queue_position_\.copy_\(.*/(void)first;/'
-mutant "MoCo: the queue overwrites the newest" moco.cpp \
-  's/const torch::Tensor first = queue_position_ \+ skipped/const torch::Tensor first = queue_position_ + skipped - keys.size(0) + options_.queue_size/'
+mutant "queue: rows go in out of order" row_queue.cpp \
+  's/(void enqueue\(.*torch::Tensor rows\) \{)/\1 rows = rows.roll(1, 0);/'
+mutant "queue: it stands still" row_queue.cpp 's/position\.copy_\(.*/(void)first;/'
+mutant "queue: it overwrites the newest" row_queue.cpp \
+  's/const torch::Tensor first = position \+ skipped/const torch::Tensor first = position + skipped - rows.size(0) + size/'
 mutant "MoCo: the queue begins anew with each epoch" moco.cpp \
   's/^    target_->follow/    static std::int64_t epoch = 0; if (epoch != context.epoch) queue_position_.zero_(); epoch = context.epoch;\n&/'
-mutant "MoCo: of too many keys the first stay" moco.cpp 's/keys\.narrow\(0, skipped, keys/keys.narrow(0, 0, keys/'
+mutant "queue: of too many rows the first stay" row_queue.cpp 's/rows\.narrow\(0, skipped, rows/rows.narrow(0, 0, rows/'
 mutant "MoCo: the queue's position is not saved" moco.cpp 's/register_buffer\("queue_position", (.*)\);/\1;/'
-mutant "MoCo: keys go into the queue as they are" moco.cpp 's/enqueue\(unit_rows\((.*)\)\);/enqueue(\1);/'
+mutant "MoCo: keys go into the queue as they are" moco.cpp 's/^            unit_rows\((.*)\)\);/            \1);/'
 mutant "MoCo: the loss sees the batch's own keys" moco.cpp \
   's/info_nce\(queries, keys, queue_,/info_nce(queries, keys, at::cat({queue_, unit_rows(keys)}),/'
 mutant "MoCo: keys stay in their permuted order" moco.cpp 's/\.index_select\(0, taken\.argsort\(\)\.to\(device\)\)//'
@@ -295,6 +298,35 @@ mutant "MoCo v3: without 2 * temperature" moco_v3.cpp 's/ \* \(2 \* options_\.te
 mutant "MoCo v3: no prediction head" moco_v3.cpp 's/predictor_->forward\((projector_->forward\(encoder_->forward\(view\)\))\)/\1/'
 mutant "MoCo v3: joint statistics" moco_v3.cpp 's/ViewForward::per_view/ViewForward::joint/'
 mutant "MoCo v3: the ramp stands still" moco_v3.cpp 's/options_\.momentum_at\(context\)/options_.momentum/'
+mutant "BYOL: the target of the own view" byol.cpp 's/\.flip\(0\)//'
+mutant "BYOL: joint statistics" byol.cpp 's/ViewForward::per_view/ViewForward::joint/'
+mutant "BYOL: no prediction head" byol.cpp 's/predictor_->forward\((projector_->forward\(encoder_->forward\(view\)\))\)/\1/'
+mutant "BYOL: the mean of both directions" byol.cpp 's/4 - 4 \* cosine/2 - 2 * cosine/'
+mutant "BYOL: the target keeps the weights that it was made with" byol.cpp 's/if \(context\.step == 0\) target_->copy/if (false) target_->copy/'
+mutant "BYOL: the ramp stands still" byol.cpp 's/options_\.momentum_at\(context\)/options_.momentum/'
+mutant "SimSiam: what is foretold gets a gradient" simsiam.cpp 's/z\.detach\(\)/z/; s/\.detach\(\)\.flip/.flip/'
+mutant "SimSiam: the own view" simsiam.cpp 's/\.flip\(0\)//'
+mutant "SimSiam: the head follows the schedule" simsiam.cpp 's/head\.constant_lr = .*/head.constant_lr = false;/'
+mutant "SimSiam: joint statistics" simsiam.cpp 's/ViewForward::per_view/ViewForward::joint/'
+mutant "Barlow: unbiased deviations" barlow_twins.cpp 's/centred\.square\(\)\.mean\(1, true\)/centred.square().sum(1, true) \/ (n - 1)/'
+mutant "Barlow: the diagonal in both terms" barlow_twins.cpp 's/at::diagonal_scatter\(c, at::zeros_like\(same\), first\)/c/'
+mutant "Barlow: the scale is forgotten" barlow_twins.cpp 's/ \* options_\.scale//'
+mutant "VICReg: biased variances" vicreg.cpp 's/part\.square\(\)\.sum\(1\) \/ \(n - 1\)/part.square().sum(1) \/ n/'
+mutant "VICReg: variances among the covariances" vicreg.cpp 's/at::diagonal_scatter\(covariances, at::zeros_like\(covariances\.diagonal\(first, 1, 2\)\),/(covariances + 0 * at::diagonal_scatter(covariances, at::zeros_like(covariances.diagonal(first, 1, 2)),/; s/^( +)first, 1, 2\)$/\1first, 1, 2))/'
+mutant "VICReg: pairs with themselves" vicreg.cpp 's/2 \/ \(views - 1\)/2 \/ views/'
+mutant "NNCLR: neighbours of the own view's image" nnclr.cpp 's/columns\.narrow\(0, \(1 - view\) \* all, all\)/columns.narrow(0, view * all, all)/'
+mutant "NNCLR: no neighbours" nnclr.cpp 's/found = neighbors\(own\)/found = own/'
+mutant "NNCLR: the queue takes predictions" nnclr.cpp 's/embeddings\.z\.at\(1\)\[0\]/embeddings.z.at(0)[0]/'
+mutant "NNCLR: the queue takes the second view" nnclr.cpp 's/embeddings\.z\.at\(1\)\[0\]/embeddings.z.at(1)[1]/'
+mutant "DINO: a view is its own teacher" dino.cpp 's/view < teachers \? all - wanted\[view\] : all/all/'
+mutant "DINO: no center" dino.cpp 's/\(taught - center_\)/(taught)/'
+mutant "DINO: the center stands still" dino.cpp 's/^    center_\.lerp_\(.*$//'
+mutant "DINO: the center keeps the complement" dino.cpp 's/1 - options_\.center_momentum/options_.center_momentum/'
+mutant "DINO: the teacher's temperature does not warm up" dino.cpp 's/if \(epoch >= epochs\) return/if (true) return/'
+mutant "DINO: prototypes are never frozen" dino.cpp 's/context\.epoch < options_\.freeze_last_layer/false/'
+mutant "DINO: the teacher's prototypes stand still" dino.cpp 's/target_prototypes_\.lerp_\(.*/(void)momentum;/'
+mutant "DINO: the center is not saved" dino.cpp 's/center_ = register_buffer\("center", (.*)\);/center_ = \1;/'
+mutant "SupCon: labels of two views" supcon.cpp 's/batch\.labels\.repeat\(\{.*\}\)/batch.labels.repeat({2})/'
 mutant "bank: rows by the place in the batch" memory_bank.cpp \
   's/bank_\.index_copy_\(0, indices,/bank_.index_copy_(0, at::arange(indices.size(0), indices.options()),/'
 mutant "bank: its momentum is its complement" memory_bank.cpp \

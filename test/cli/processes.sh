@@ -20,7 +20,7 @@ make_image() { # FILE SIDE
 }
 images=0
 make_set set 4 12 32
-small=(--device cpu --threads 1 --quiet --set encoder.width=0.0625 --set train.batch_size=16 --set train.compute_threads=1
+small=(--device cpu --threads 1 --quiet --set train.batch_size=16 --set train.compute_threads=1
   --set train.epochs=7 --set optimizer.learning_rate=0.002 --set train.log_every_steps=1 --set train.precision=float64 --set train.knn_every_epochs=7
   --set train.health_every_epochs=7)
 
@@ -29,7 +29,11 @@ small=(--device cpu --threads 1 --quiet --set encoder.width=0.0625 --set train.b
 train() {
   local processes=$1 out=$2 config=$3
   shift 3
-  "$root/scripts/launch.sh" "$processes" -- "$CLR" pretrain --config "$config" --data set --out "$out" "${small[@]}" "$@"
+  # Vision transformers are as they are, with draws that have to be the same wherever a row is.
+  local encoder=encoder.width=0.0625
+  [[ $config != *_vit_* ]] || encoder=encoder.drop_path=0.2
+  "$root/scripts/launch.sh" "$processes" -- "$CLR" pretrain --config "$config" --data set --out "$out" "${small[@]}" \
+    --set $encoder "$@"
 }
 
 agree() { # A B TOLERANCE
@@ -100,7 +104,7 @@ stop_and_resume() { # FIRST SECOND OUT ARGUMENTS...
   local status=0 first=$1 second=$2
   set -- "${@:3}"
   (exec "$root/scripts/launch.sh" "$first" -- "$CLR" pretrain --config simclr_cifar10_tiny --data set --out "$1" "${small[@]}" \
-    "${@:2}") &
+    --set encoder.width=0.0625 "${@:2}") &
   local pid=$!
   until [ -s "$1/metrics.jsonl" ] && [ "$(wc -l <"$1/metrics.jsonl")" -ge 6 ]; do
     kill -0 $pid 2>/dev/null || break

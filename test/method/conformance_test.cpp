@@ -169,16 +169,27 @@ CATCH_TEST_CASE("views go through a network together or one by one", "[method]")
     return view.pixels.flatten(1).narrow(1, 0, 5) * 2;
   };
   const Tensor expected = group.flatten(2).narrow(2, 0, 5) * 2;
-  CATCH_CHECK(torch::equal(clr::forward_views(group, clr::ViewForward::joint, encode), expected));
+  CATCH_CHECK(torch::equal(clr::forward_views({group}, clr::ViewForward::joint, encode), expected));
   CATCH_CHECK(rows == std::vector<std::int64_t>{24});
   rows.clear();
   CATCH_CHECK(
-      torch::equal(clr::forward_views(group, clr::ViewForward::per_view, encode), expected));
+      torch::equal(clr::forward_views({group}, clr::ViewForward::per_view, encode), expected));
   CATCH_CHECK(rows == std::vector<std::int64_t>{8, 8, 8});
+
+  // Rows keep their keys.
+  const Tensor keys = torch::arange(24).view({3, 8});
+  for (const auto mode : {clr::ViewForward::joint, clr::ViewForward::per_view}) {
+    std::vector<Tensor> seen;
+    clr::forward_views({group, keys}, mode, [&](const View& view) {
+      seen.push_back(view.keys);
+      return view.pixels.flatten(1);
+    });
+    CATCH_CHECK(torch::equal(at::cat(seen), keys.flatten()));
+  }
 
   // Channels-last views are passed on as they lie.
   const Tensor interleaved = group.permute({0, 1, 3, 4, 2}).contiguous().permute({0, 1, 4, 2, 3});
-  clr::forward_views(interleaved, clr::ViewForward::joint, [&](const View& view) {
+  clr::forward_views({interleaved}, clr::ViewForward::joint, [&](const View& view) {
     CATCH_CHECK(view.pixels.is_contiguous(torch::MemoryFormat::ChannelsLast));
     CATCH_CHECK(view.pixels.data_ptr() == interleaved.data_ptr());
     return view.pixels.flatten(1);

@@ -71,16 +71,17 @@ def main():
     print("  std::vector<float> trained;    ///< the same in training mode")
     print("};\n")
     print("inline const std::vector<ResnetGolden> kResnetGolden{")
-    for depth in (18, 34, 50, 101, 152):
-        model = getattr(torchvision.models, f"resnet{depth}")(weights=None)
+    for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d",
+                 "wide_resnet50_2"):
+        model = getattr(torchvision.models, name)(weights=None)
         model.fc = torch.nn.Identity()
         state = model.state_dict()
         text = "".join(f"{k} [{', '.join(map(str, v.shape))}]\n" for k, v in state.items())
         parameters = sum(p.numel() for p in model.parameters())
-        print(f"    {{\"resnet{depth}\",\n     {parameters},\n     {len(state)},\n"
+        print(f"    {{\"{name}\",\n     {parameters},\n     {len(state)},\n"
               f"     0x{fnv1a(text.encode()):016x}ULL,")
         for training in (False, True):
-            if depth not in (18, 50):
+            if name in ("resnet34", "resnet101", "resnet152"):
                 print("     {}" + ("}," if training else ","))
                 continue
             fill(model)
@@ -90,4 +91,5 @@ def main():
     print("};\n\n}  // namespace clr::test")
 
 
-main()
+if __name__ == "__main__":
+    main()

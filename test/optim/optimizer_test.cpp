@@ -400,6 +400,36 @@ CATCH_TEST_CASE("options are checked", "[optim]") {
   }
 }
 
+CATCH_TEST_CASE("weight decay along a cosine", "[optim]") {
+  clr::OptimizerOptions options;
+  options.weight_decay = 0.04;
+  CATCH_CHECK(clr::weight_decay_at(options, 70, 100) == 0.04);
+  options.final_weight_decay = 0.4;
+  CATCH_CHECK(clr::weight_decay_at(options, 0, 100) == Approx(0.04).epsilon(1e-12));
+  CATCH_CHECK(clr::weight_decay_at(options, 50, 100) == Approx(0.22).epsilon(1e-12));
+  CATCH_CHECK(clr::weight_decay_at(options, 25, 100) ==
+              Approx(0.4 - 0.36 * (1 + std::sqrt(0.5)) / 2).epsilon(1e-12));
+  CATCH_CHECK(clr::weight_decay_at(options, 100, 100) == Approx(0.4).epsilon(1e-12));
+
+  // Mistakes: it changes nothing; excluded groups get it too.
+  for (const char* type : {"sgd", "lars", "adam", "adamw"}) {
+    CATCH_INFO(type);
+    const auto after = [&](double configured, double set, bool excluded) {
+      const NamedTensors parameters = make_parameters();
+      const auto optimizer =
+          clr::optimizers().make(describe({{"type", type}, {"weight_decay", configured}}),
+                                 {OptimizerGroup{parameters, excluded, 1.0, false}});
+      optimizer->set_weight_decay(set);
+      set_gradients(parameters, 0);
+      optimizer->step(0.1, 0.1);
+      return parameters[0].second.detach();
+    };
+    CATCH_CHECK(torch::equal(after(0.0, 0.3, false), after(0.3, 0.3, false)));
+    CATCH_CHECK_FALSE(torch::equal(after(0.3, 0.0, false), after(0.3, 0.3, false)));
+    CATCH_CHECK(torch::equal(after(0.0, 0.3, true), after(0.0, 0.0, true)));
+  }
+}
+
 CATCH_TEST_CASE("effective learning rate", "[optim]") {
   clr::OptimizerOptions options;
   options.learning_rate = 0.3;

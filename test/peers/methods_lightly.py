@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""MoCo and SwAV on a small CIFAR-10 in PyTorch with lightly's losses: the other side of clr's
-moco_cifar10_tiny and swav_cifar10_tiny.
+"""MoCo, SwAV, BYOL, SimSiam, Barlow Twins and VICReg on a small CIFAR-10 in PyTorch with lightly's
+losses: the other side of clr's moco_cifar10_tiny, swav_cifar10_tiny and so on.
 
 Trains on the first --per-class files of each class of DATA/train, judges the frozen encoder on
 DATA/test (with --holdout on DATA/train's next files) and prints one JSON object.
@@ -15,9 +15,11 @@ import sys
 import time
 
 import torch
-from lightly.loss import NTXentLoss, SwaVLoss
+from lightly.loss import (BarlowTwinsLoss, NegativeCosineSimilarity, NTXentLoss, SwaVLoss,
+                          VICRegLoss)
 from lightly.models.modules import SwaVPrototypes
 from lightly.models.utils import deactivate_requires_grad, update_momentum
+from lightly.utils.scheduler import cosine_schedule
 from torch import nn
 
 import simclr_data
@@ -27,11 +29,11 @@ import simclr_model
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("method", choices=["moco", "swav"])
+    parser.add_argument("method", choices=sorted(METHODS))
     parser.add_argument("--data", required=True, help="folder with train/CLASS/*, test/CLASS/*")
     parser.add_argument("--per-class", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, help="default: those of clr's preset")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--compute-threads", type=int, default=2)
     parser.add_argument("--directions", choices=["mean", "sum"], default="mean",
@@ -44,13 +46,14 @@ def parse():
     return parser.parse_args()
 
 
-def head(features):
-    return nn.Sequential(nn.Linear(features, 1024, bias=False), nn.BatchNorm1d(1024), nn.ReLU(),
-                         nn.Linear(1024, 128))
+def head(features, hidden=1024, output=128):
+    return nn.Sequential(nn.Linear(features, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(),
+                         nn.Linear(hidden, output))
 
 
 class MoCo(nn.Module):
     learning_rate = 0.06
+    epochs = 10
 
     def __init__(self, args):
         super().__init__()
@@ -66,7 +69,7 @@ class MoCo(nn.Module):
         trained = [p for p in self.parameters() if p.requires_grad]
         return torch.optim.SGD(trained, lr=self.learning_rate, momentum=0.9, weight_decay=5e-4)
 
-    def before(self):
+    def before(self, step, total_steps):
         update_momentum(self.encoder, self.target[0], 0.99)
         update_momentum(self.head, self.target[1], 0.99)
 
@@ -90,6 +93,7 @@ class MoCo(nn.Module):
 
 class SwAV(nn.Module):
     learning_rate = 1e-3
+    epochs = 10
 
     def __init__(self, _):
         super().__init__()
@@ -101,7 +105,7 @@ class SwAV(nn.Module):
     def optimizer(self):
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=1e-6)
 
-    def before(self):
+    def before(self, step, total_steps):
         self.prototypes.normalize()
 
     def loss(self, view0, view1):
@@ -111,6 +115,111 @@ class SwAV(nn.Module):
         return self.criterion(list(self.prototypes(z).chunk(2)), [])
 
 
+class BYOL(nn.Module):
+    learning_rate = 0.2
+    epochs = 15
+
+    def __init__(self, _):
+        super().__init__()
+        self.encoder = simclr_model.Encoder(0.25)
+        self.head = head(self.encoder.feature_dim)
+        self.predictor = head(128)
+        self.target = copy.deepcopy(nn.Sequential(self.encoder, self.head))
+        deactivate_requires_grad(self.target)
+        self.criterion = NegativeCosineSimilarity()
+
+    def optimizer(self):
+        trained = [p for p in self.parameters() if p.requires_grad]
+        return torch.optim.SGD(trained, lr=self.learning_rate, momentum=0.9, weight_decay=5e-4)
+
+    def before(self, step, total_steps):
+        if step == 0:
+            return
+        # cosine_schedule ends at its last step, the paper's ramp one after it.
+        momentum = cosine_schedule(step - 1, total_steps + 1, 0.99, 1.0)
+        update_momentum(self.encoder, self.target[0], momentum)
+        update_momentum(self.head, self.target[1], momentum)
+
+    def loss(self, view0, view1):
+        with torch.autocast("cpu", torch.bfloat16):
+            predictions = [self.predictor(self.head(self.encoder(v))) for v in (view0, view1)]
+            with torch.no_grad():
+                targets = [self.target(view) for view in (view0, view1)]
+        p, t = ([x.float() for x in xs] for xs in (predictions, targets))
+        # The paper's |p - t|^2 is 2 + 2 of these.
+        return 4 + 2 * (self.criterion(p[0], t[1]) + self.criterion(p[1], t[0]))
+
+
+class SimSiam(nn.Module):
+    learning_rate = 0.06
+    epochs = 15
+    constant = "predictor."
+
+    def __init__(self, _):
+        super().__init__()
+        self.encoder = simclr_model.Encoder(0.25)
+        self.head = nn.Sequential(
+            nn.Linear(self.encoder.feature_dim, 1024, bias=False), nn.BatchNorm1d(1024), nn.ReLU(),
+            nn.Linear(1024, 1024, bias=False), nn.BatchNorm1d(1024), nn.ReLU(),
+            nn.Linear(1024, 512, bias=False), nn.BatchNorm1d(512, affine=False))
+        self.predictor = head(512, 128, 512)
+        self.criterion = NegativeCosineSimilarity()
+
+    def optimizer(self):
+        groups = [{"params": [p for n, p in self.named_parameters()
+                              if n.startswith(self.constant) == fixed], "fixed": fixed}
+                  for fixed in (False, True)]
+        return torch.optim.SGD(groups, lr=self.learning_rate, momentum=0.9, weight_decay=5e-4)
+
+    def before(self, step, total_steps):
+        pass
+
+    def loss(self, view0, view1):
+        with torch.autocast("cpu", torch.bfloat16):
+            z = [self.head(self.encoder(view)) for view in (view0, view1)]
+            p = [self.predictor(x) for x in z]
+        z, p = ([x.float() for x in xs] for xs in (z, p))
+        return (self.criterion(p[0], z[1].detach()) + self.criterion(p[1], z[0].detach())) / 2
+
+
+class Correlations(nn.Module):
+    """What Barlow Twins and VICReg have in common: one view at a time, a loss of both embeddings."""
+    learning_rate = 1e-3
+    epochs = 15
+
+    def __init__(self, _):
+        super().__init__()
+        self.encoder = simclr_model.Encoder(0.25)
+        self.head = head(self.encoder.feature_dim, 1024, 512)
+
+    def optimizer(self):
+        return torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=1e-6)
+
+    def before(self, step, total_steps):
+        pass
+
+    def loss(self, view0, view1):
+        with torch.autocast("cpu", torch.bfloat16):
+            z = [self.head(self.encoder(view)) for view in (view0, view1)]
+        return self.criterion(z[0].float(), z[1].float())
+
+
+class BarlowTwins(Correlations):
+    scale = 0.1
+
+    def criterion(self, z0, z1):
+        return self.scale * BarlowTwinsLoss(lambda_param=0.0051)(z0, z1)
+
+
+class VICReg(Correlations):
+    def criterion(self, z0, z1):
+        return VICRegLoss()(z0, z1)
+
+
+METHODS = {"moco": MoCo, "swav": SwAV, "byol": BYOL, "simsiam": SimSiam,
+           "barlow_twins": BarlowTwins, "vicreg": VICReg}
+
+
 def main():
     args = parse()
     torch.set_num_threads(args.compute_threads)
@@ -118,26 +227,27 @@ def main():
     train_folder = os.path.join(args.data, "train")
     paths, labels = simclr_data.list_images(train_folder, args.per_class)
     loader = simclr_data.train_loader(paths, 256, args.workers, args.seed)
-    model = {"moco": MoCo, "swav": SwAV}[args.method](args)
+    model = METHODS[args.method](args)
     model.to(memory_format=torch.channels_last).train()
     optimizer = model.optimizer()
-    total_steps = args.epochs * len(loader)
+    epochs = args.epochs or model.epochs
+    total_steps = epochs * len(loader)
     step, began = 0, time.perf_counter()
-    for epoch in range(args.epochs):
+    for epoch in range(epochs):
         losses = []
         for views in loader:
             view0, view1 = (v.contiguous(memory_format=torch.channels_last) for v in views)
             rate = simclr_model.cosine_learning_rate(step, total_steps, model.learning_rate)
             for group in optimizer.param_groups:
-                group["lr"] = rate
-            model.before()
+                group["lr"] = model.learning_rate if group.get("fixed") else rate
+            model.before(step, total_steps)
             optimizer.zero_grad(set_to_none=True)
             loss = model.loss(view0, view1)
             loss.backward()
             optimizer.step()
             losses.append(float(loss.detach()))
             step += 1
-        print(f"epoch {epoch + 1}/{args.epochs} loss {sum(losses) / len(losses):.4f} "
+        print(f"epoch {epoch + 1}/{epochs} loss {sum(losses) / len(losses):.4f} "
               f"{step * 256 / (time.perf_counter() - began):.0f} images/s", file=sys.stderr,
               flush=True)
 

@@ -39,6 +39,8 @@ class TinyEncoder : public clr::Encoder {
     return torch::tanh(linear->forward(view.pixels.flatten(1)));
   }
   std::int64_t feature_dim() const override { return kWidth; }
+  std::int64_t layers() const override { return 0; }
+  std::int64_t layer_of(const std::string&) const override { return 0; }
 
   torch::nn::Linear linear;
 };
@@ -58,7 +60,7 @@ class Whole : public Method {
 
   Embeddings embed(const Batch& batch) override {
     const auto through = [&](clr::Encoder& network) {
-      return clr::forward_views(batch.groups[0], view_forward_, [&](const clr::View& view) {
+      return clr::forward_views(batch.views(0), view_forward_, [&](const clr::View& view) {
         return torch::dropout(network.forward(view), dropout_, is_training());
       });
     };

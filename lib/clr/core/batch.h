@@ -18,6 +18,19 @@ struct BadImage {
   std::string reason;
 };
 
+/// Views of one size, and what keys the draws that a network makes for each row.
+struct ViewGroup {
+  torch::Tensor pixels;  ///< [V, N, 3, H, W]
+  torch::Tensor
+      keys{};  ///< int64 [V, N] on the CPU; undefined: networks leave nothing out at random
+
+  ViewGroup narrow(std::int64_t first, std::int64_t count) const {
+    return {pixels.narrow(0, first, count),
+            keys.defined() ? keys.narrow(0, first, count) : torch::Tensor()};
+  }
+  torch::Tensor flat_keys() const { return keys.defined() ? keys.flatten() : torch::Tensor(); }
+};
+
 /// One step's input.
 ///
 /// Shapes:  groups[g] [V_g, N, 3, H_g, W_g], float32 or bfloat16, contiguous, or channels-last
@@ -26,6 +39,7 @@ struct BadImage {
 ///          indices [N] int64, dataset indices.
 struct Batch {
   std::vector<torch::Tensor> groups;
+  std::vector<torch::Tensor> keys;  ///< of each group, or none: core/row_keys.h
   torch::Tensor labels;
   torch::Tensor indices;
   std::int64_t epoch = 0;
@@ -35,6 +49,10 @@ struct Batch {
   std::vector<std::int64_t> counts;
 
   std::int64_t size() const { return indices.defined() ? indices.size(0) : 0; }
+
+  ViewGroup views(std::size_t group) const {
+    return {groups.at(group), keys.empty() ? torch::Tensor() : keys.at(group)};
+  }
 
   /// Images of all processes.
   std::int64_t total() const {

@@ -49,7 +49,9 @@ enum class OpId : std::uint32_t {
   shape_background = 14,
   step_order = 15,
   shard_order = 16,
-  // 17 to 62 are free; an operation without draws needs none.
+  network = 17,
+  drop_path = 18,
+  // 19 to 62 are free; an operation without draws needs none.
   none = 63,
 };
 

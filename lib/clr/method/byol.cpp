@@ -55,7 +55,7 @@ class Byol : public Method {
 
   /// Predictions of both views, then the target's projections of both.
   Embeddings embed(const Batch& batch) override {
-    const torch::Tensor& views = batch.groups.at(0);
+    const ViewGroup views = batch.views(0);
     const torch::Tensor predictions =
         forward_views(views, ViewForward::per_view, [this](const View& view) {
           return predictor_->forward(projector_->forward(encoder_->forward(view)));

@@ -106,15 +106,14 @@ class Dino : public Method {
   /// Unit rows: the student's of each size, then the teacher's of the first.
   Embeddings embed(const Batch& batch) override {
     Embeddings embeddings;
-    for (const torch::Tensor& group : batch.groups) {
-      const torch::Tensor z = forward_views(group, view_forward_, [this](const View& view) {
-        return projector_->forward(encoder_->forward(view));
-      });
+    for (std::size_t g = 0; g < batch.groups.size(); ++g) {
+      const torch::Tensor z = forward_views(
+          batch.views(g), view_forward_,
+          [this](const View& view) { return projector_->forward(encoder_->forward(view)); });
       embeddings.z.push_back(unit_rows(for_loss(z).flatten(0, 1)).view_as(z));
     }
-    const torch::Tensor taught =
-        forward_views(batch.groups.at(0), view_forward_,
-                      [this](const View& view) { return target_->forward(view); });
+    const torch::Tensor taught = forward_views(
+        batch.views(0), view_forward_, [this](const View& view) { return target_->forward(view); });
     embeddings.z.push_back(unit_rows(for_loss(taught).flatten(0, 1)).view_as(taught));
     return embeddings;
   }

@@ -84,15 +84,19 @@ void Method::freeze_running_statistics(bool frozen) {
   }
 }
 
-torch::Tensor forward_views(const torch::Tensor& group, ViewForward mode,
+torch::Tensor forward_views(const ViewGroup& group, ViewForward mode,
                             const std::function<torch::Tensor(const View&)>& encode) {
-  TORCH_CHECK(group.dim() == 5, "forward_views: expected [V, N, 3, H, W], got ", group.sizes());
-  const std::int64_t views = group.size(0);
+  const torch::Tensor& pixels = group.pixels;
+  TORCH_CHECK(pixels.dim() == 5, "forward_views: expected [V, N, 3, H, W], got ", pixels.sizes());
+  const bool keyed = group.keys.defined();
+  const std::int64_t views = pixels.size(0);
   if (mode == ViewForward::joint) {
-    return encode(View{group.flatten(0, 1)}).unflatten(0, {views, group.size(1)});
+    return encode(View{pixels.flatten(0, 1), group.flat_keys()})
+        .unflatten(0, {views, pixels.size(1)});
   }
   std::vector<torch::Tensor> outputs;
-  for (std::int64_t v = 0; v < views; ++v) outputs.push_back(encode(View{group[v]}));
+  for (std::int64_t v = 0; v < views; ++v)
+    outputs.push_back(encode(View{pixels[v], keyed ? group.keys[v] : torch::Tensor()}));
   return torch::stack(outputs);
 }
 

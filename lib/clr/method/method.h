@@ -163,7 +163,7 @@ class Method : public torch::nn::Module {
 /// otherwise.
 ///
 /// Shapes:  group [V, N, 3, H, W] -> [V, N, D] where encode gives [n, D] for [n, 3, H, W].
-torch::Tensor forward_views(const torch::Tensor& group, ViewForward mode,
+torch::Tensor forward_views(const ViewGroup& group, ViewForward mode,
                             const std::function<torch::Tensor(const View&)>& encode);
 
 /// `x` in the type that losses are computed in: bfloat16 is widened, float64 stays.

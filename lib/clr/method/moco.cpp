@@ -88,12 +88,12 @@ class MoCo : public Method {
 
   /// Queries of view 0, or of both; then keys of view 1, or of both.
   Embeddings embed(const Batch& batch) override {
-    const torch::Tensor& views = batch.groups.at(0);
+    const ViewGroup views = batch.views(0);
     const torch::Tensor queries = forward_views(
-        options_.symmetric ? views : views.narrow(0, 0, 1), ViewForward::per_view,
+        options_.symmetric ? views : views.narrow(0, 1), ViewForward::per_view,
         [this](const View& view) { return projector_->forward(encoder_->forward(view)); });
     const torch::Tensor keys =
-        forward_views(options_.symmetric ? views : views.narrow(0, 1, 1), ViewForward::per_view,
+        forward_views(options_.symmetric ? views : views.narrow(1, 1), ViewForward::per_view,
                       [&](const View& view) { return keys_of(view, batch); });
     return {{for_loss(queries), for_loss(keys)}};
   }
@@ -144,7 +144,7 @@ class MoCo : public Method {
     const torch::Device device = view.pixels.device();
     const std::int64_t first = first_image(batch);
     const View permuted{
-        gather(view.pixels, batch).index_select(0, taken.narrow(0, first, own).to(device))};
+        gather(view.pixels, batch).index_select(0, taken.narrow(0, first, own).to(device)), {}};
     return gather(target_->forward(permuted), batch)
         .index_select(0, taken.argsort().narrow(0, first, own).to(device));
   }

@@ -59,7 +59,7 @@ class MoCoV3 : public Method {
 
   /// Queries of both views, then keys of both.
   Embeddings embed(const Batch& batch) override {
-    const torch::Tensor& views = batch.groups.at(0);
+    const ViewGroup views = batch.views(0);
     const torch::Tensor queries =
         forward_views(views, ViewForward::per_view, [this](const View& view) {
           return predictor_->forward(projector_->forward(encoder_->forward(view)));

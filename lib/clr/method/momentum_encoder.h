@@ -50,7 +50,7 @@ class MomentumEncoder : public torch::nn::Module {
   /// Starts as a copy of `encoder` and `projector`.
   MomentumEncoder(const MethodContext& context, const Encoder& encoder, const MlpHead& projector);
 
-  /// Embeddings [N, D] of a view, without a graph.
+  /// Embeddings [N, D] of a view, without a graph; nothing is left out at random.
   torch::Tensor forward(const View& view);
 
   /// Takes over all parameters and buffers of the trained networks.

@@ -62,7 +62,7 @@ class NnClr : public Method {
   /// Predictions of both views, then projections of both, without a graph.
   Embeddings embed(const Batch& batch) override {
     std::vector<torch::Tensor> projections;
-    const torch::Tensor& views = batch.groups.at(0);
+    const ViewGroup views = batch.views(0);
     const torch::Tensor predictions = forward_views(views, view_forward_, [&](const View& view) {
       const torch::Tensor z = projector_->forward(encoder_->forward(view));
       projections.push_back(z.detach());

@@ -45,7 +45,7 @@ class SimSiam : public Method {
   Embeddings embed(const Batch& batch) override {
     std::vector<torch::Tensor> projections;
     const torch::Tensor predictions =
-        forward_views(batch.groups.at(0), ViewForward::per_view, [&](const View& view) {
+        forward_views(batch.views(0), ViewForward::per_view, [&](const View& view) {
           const torch::Tensor z = projector_->forward(encoder_->forward(view));
           projections.push_back(z.detach());
           return predictor_->forward(z);

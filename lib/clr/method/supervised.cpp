@@ -88,10 +88,10 @@ class Supervised : public Method {
       if (projector_) projector_->eval();
     }
     Embeddings embeddings;
-    for (const torch::Tensor& group : batch.groups) {
-      const torch::Tensor logits = forward_views(group, view_forward_, [this](const View& view) {
-        return classifier_->forward(below_classifier(view));
-      });
+    for (std::size_t g = 0; g < batch.groups.size(); ++g) {
+      const torch::Tensor logits = forward_views(
+          batch.views(g), view_forward_,
+          [this](const View& view) { return classifier_->forward(below_classifier(view)); });
       embeddings.z.push_back(for_loss(logits));
     }
     return embeddings;
@@ -147,16 +147,14 @@ class Supervised : public Method {
   }
 
   double lr_multiplier(const std::string& name) const {
-    constexpr std::string_view kStage = "encoder.layer";
-    constexpr int kStages = 4;
+    constexpr std::string_view kEncoder = "encoder.";
     if (name.starts_with("classifier.")) return options_.head_lr_multiplier;
-    int below = 1;  // stages from the classifier down to this parameter
-    if (!name.starts_with("projector.")) {
-      // Encoders bear torchvision's names: layer1 to layer4, and below them the stem.
-      const int stage = name.starts_with(kStage) ? name[kStage.size()] - '0' : 0;
-      below = (projector_ ? 2 : 1) + kStages - stage;
+    std::int64_t below = 1;  // layers from the classifier down to this parameter
+    if (name.starts_with(kEncoder)) {
+      below = (projector_ ? 2 : 1) + encoder_->layers() -
+              encoder_->layer_of(name.substr(kEncoder.size()));
     }
-    return std::pow(options_.layer_decay, below);
+    return std::pow(options_.layer_decay, static_cast<double>(below));
   }
 
   Options options_;

@@ -99,16 +99,18 @@ class Swav : public Method {
     };
     Embeddings embeddings;
     if (view_forward_ == ViewForward::per_view) {
-      for (const torch::Tensor& group : batch.groups) {
-        embeddings.z.push_back(forward_views(
-            group, view_forward_, [&](const View& view) { return head(encoder_->forward(view)); }));
+      for (std::size_t g = 0; g < batch.groups.size(); ++g) {
+        embeddings.z.push_back(forward_views(batch.views(g), view_forward_, [&](const View& view) {
+          return head(encoder_->forward(view));
+        }));
       }
       return embeddings;
     }
     std::vector<torch::Tensor> features;
     std::vector<std::int64_t> rows;
-    for (const torch::Tensor& group : batch.groups) {
-      features.push_back(encoder_->forward(View{group.flatten(0, 1)}));
+    for (std::size_t g = 0; g < batch.groups.size(); ++g) {
+      const ViewGroup views = batch.views(g);
+      features.push_back(encoder_->forward(View{views.pixels.flatten(0, 1), views.flat_keys()}));
       rows.push_back(features.back().size(0));
     }
     const auto parts = head(at::cat(features)).split_with_sizes(rows);

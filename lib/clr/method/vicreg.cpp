@@ -49,9 +49,9 @@ class VicReg : public Method {
   }
 
   Embeddings embed(const Batch& batch) override {
-    const torch::Tensor z = forward_views(
-        batch.groups.at(0), view_forward_,
-        [this](const View& view) { return projector_->forward(encoder_->forward(view)); });
+    const torch::Tensor z = forward_views(batch.views(0), view_forward_, [this](const View& view) {
+      return projector_->forward(encoder_->forward(view));
+    });
     return {{for_loss(z)}};
   }
 

@@ -17,11 +17,12 @@ namespace clr {
 /// What an encoder is given.
 struct View {
   torch::Tensor pixels;  ///< [N, 3, H, W]
+  torch::Tensor keys{};  ///< int64 [N] on the CPU, for draws; undefined: none are made
 };
 
 /// The network f whose features are wanted: everything below the projection head.
 ///
-/// Parameter names are torchvision's.
+/// Parameter names are torchvision's for ResNets, timm's for vision transformers.
 class Encoder : public torch::nn::Module {
  public:
   /// Features h [N, F] of a view.
@@ -29,6 +30,11 @@ class Encoder : public torch::nn::Module {
 
   /// F.
   virtual std::int64_t feature_dim() const = 0;
+
+  /// How many layers a learning rate by layer tells apart, and which of them a parameter belongs to, by
+  /// its name here: 0 is the stem, layers() the uppermost.
+  virtual std::int64_t layers() const = 0;
+  virtual std::int64_t layer_of(const std::string& parameter) const = 0;
 };
 
 using EncoderEntry = Entry<std::shared_ptr<Encoder>>;

@@ -72,15 +72,17 @@ const std::vector<Known>& known_parts() {
   return parts;
 }
 
-/// Tensors of a ResNet as torchvision names them.
-bool is_resnet_name(const std::string& name) {
+/// Tensors of a ResNet as torchvision names them, or of a vision transformer as timm does.
+bool is_encoder_name(const std::string& name) {
   // Real ones are short, and std::regex needs stack for each character.
   if (name.size() > 200) return false;
   static const std::regex pattern(
       "(conv1\\.weight|bn1\\.(weight|bias|running_mean|running_var|num_batches_tracked)"
       "|layer[1-4]\\.[0-9]+\\.(conv[1-3]\\.weight"
       "|(bn[1-3]|downsample\\.1)\\.(weight|bias|running_mean|running_var|num_batches_tracked)"
-      "|downsample\\.0\\.weight))");
+      "|downsample\\.0\\.weight)"
+      "|cls_token|pos_embed|patch_embed\\.proj\\.(weight|bias)|norm\\.(weight|bias)"
+      "|blocks\\.[0-9]+\\.(norm[12]|attn\\.(qkv|proj)|mlp\\.fc[12])\\.(weight|bias))");
   return std::regex_match(name, pattern);
 }
 
@@ -127,7 +129,9 @@ std::optional<Found> find_dialect(const std::set<std::string>& names, const std:
   for (const Dialect& dialect : kDialects) {
     const std::string prefix = wrapper + dialect.prefix;
     if (*dialect.beside != '\0' && !any_starts(wrapper + dialect.beside)) continue;
-    if (names.contains(prefix + "conv1.weight")) return Found{&dialect, false};
+    for (const char* first : {"conv1.weight", "patch_embed.proj.weight"}) {
+      if (names.contains(prefix + first)) return Found{&dialect, false};
+    }
     if (!names.contains(prefix + "0.weight")) continue;
     if (names.contains(prefix + "2.0.conv1.weight")) {
       throw Error(ErrorKind::checkpoint,
@@ -165,8 +169,8 @@ std::string summary(const std::map<std::string, std::int64_t>& counts) {
     }
   }
   throw Error(ErrorKind::checkpoint,
-              fmt::format("{}: expected a ResNet under torchvision's names, plain or after {}, got "
-                          "{} tensors: {}",
+              fmt::format("{}: expected a ResNet under torchvision's names or a vision transformer "
+                          "under timm's, plain or after {}, got {} tensors: {}",
                           where, fmt::join(prefixes, ", "), names.size(), summary(counts)));
 }
 
@@ -190,7 +194,7 @@ NameMap map_names(const std::vector<std::string>& names, const std::string& wher
     const std::string rest = name.substr(before.size());
     if (inside) {
       const std::string own = found->numbered ? named(rest) : rest;
-      if (is_resnet_name(own)) {
+      if (is_encoder_name(own)) {
         map.names.emplace_back(name, own);
         continue;
       }
@@ -213,7 +217,7 @@ NameMap map_names(const std::vector<std::string>& names, const std::string& wher
   }
   if (!unknown.empty()) {
     throw Error(ErrorKind::checkpoint,
-                fmt::format("{}: a ResNet as {} has it, but also tensors that belong to no part "
+                fmt::format("{}: an encoder as {} has it, but also tensors that belong to no part "
                             "that is known: {}; if they are not needed, leave them out: "
                             "scripts/convert_checkpoint.py --drop PREFIX",
                             where, map.origin, summary(unknown)));

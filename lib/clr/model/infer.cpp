@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <map>
 
 #include "clr/model/encoder.h"
@@ -15,17 +17,32 @@ struct Depth {
   const char* type;
   std::array<std::int64_t, 4> blocks;
   bool bottleneck;
+  std::int64_t inner = 1;   ///< channels of layer1.0.conv1, in those of conv1
+  std::int64_t groups = 1;  ///< of a bottleneck's second convolution
 };
 
 constexpr std::array kDepths{
-    Depth{"resnet18", {2, 2, 2, 2}, false},  Depth{"resnet34", {3, 4, 6, 3}, false},
-    Depth{"resnet50", {3, 4, 6, 3}, true},   Depth{"resnet101", {3, 4, 23, 3}, true},
+    Depth{"resnet18", {2, 2, 2, 2}, false},
+    Depth{"resnet34", {3, 4, 6, 3}, false},
+    Depth{"resnet50", {3, 4, 6, 3}, true},
+    Depth{"resnet101", {3, 4, 23, 3}, true},
     Depth{"resnet152", {3, 8, 36, 3}, true},
+    Depth{"resnext50_32x4d", {3, 4, 6, 3}, true, 2, 32},
+    Depth{"wide_resnet50_2", {3, 4, 6, 3}, true, 2, 1},
 };
 
+struct Width {
+  const char* type;
+  std::int64_t features;
+};
+
+constexpr std::array kWidths{Width{"vit_tiny", 192}, Width{"vit_small", 384},
+                             Width{"vit_base", 768}};
+
 constexpr const char* kHint =
-    "; only ResNets under torchvision's names are known, for any other file its configuration is "
-    "needed";
+    "; only ResNets under torchvision's names and vision transformers under timm's are known, for "
+    "any "
+    "other file its configuration is needed";
 
 [[noreturn]] void fail(const std::string& where, const std::string& message) {
   throw Error(ErrorKind::checkpoint, where + ": " + message + kHint);
@@ -46,6 +63,35 @@ const std::vector<std::int64_t>& convolution(const Shapes& shapes, const std::st
   return found->second;
 }
 
+/// A vision transformer by timm's names.
+Component<Encoder> infer_transformer(const Shapes& shapes, const std::string& where) {
+  const auto& patches = convolution(shapes, "patch_embed.proj.weight", where);
+  const std::int64_t patch = patches[2];
+  const auto found = shapes.find("pos_embed");
+  if (found == shapes.end() || found->second.size() != 3) {
+    fail(where, "expected pos_embed with 3 dimensions, got " +
+                    (found == shapes.end() ? "none" : text(found->second)));
+  }
+  const auto side =
+      static_cast<std::int64_t>(std::lround(std::sqrt(static_cast<double>(found->second[1] - 1))));
+  if (patches[1] != 3 || patch != patches[3] || side * side + 1 != found->second[1]) {
+    fail(where, fmt::format("expected square patches of 3 channels and a class token, got "
+                            "patch_embed.proj.weight {} and pos_embed {}",
+                            text(patches), text(found->second)));
+  }
+  std::int64_t blocks = 0;
+  while (shapes.contains(fmt::format("blocks.{}.attn.qkv.weight", blocks))) ++blocks;
+  for (const Width& width : kWidths) {
+    if (width.features != patches[0] || blocks != 12) continue;
+    Component<Encoder> component;
+    component.read({{"type", width.type}, {"patch", patch}, {"image_size", side * patch}},
+                   Place(where));
+    return component;
+  }
+  fail(where, fmt::format("expected 12 blocks of 192, 384 or 768 features, got {} of {}", blocks,
+                          patches[0]));
+}
+
 std::int64_t count_blocks(const Shapes& shapes, std::size_t stage) {
   std::int64_t count = 0;
   while (shapes.contains(fmt::format("layer{}.{}.conv1.weight", stage, count))) ++count;
@@ -63,6 +109,7 @@ Component<Encoder> infer_encoder(
     shapes[name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : name] = shape;
   }
 
+  if (shapes.contains("patch_embed.proj.weight")) return infer_transformer(shapes, where);
   const auto& first = convolution(shapes, "conv1.weight", where);
   const std::int64_t channels = first[0];
   const std::int64_t kernel = first[2];
@@ -73,6 +120,7 @@ Component<Encoder> infer_encoder(
   }
 
   std::array<std::int64_t, 4> blocks{};
+  std::int64_t inner = 1;
   for (std::size_t s = 0; s < blocks.size(); ++s) {
     blocks[s] = count_blocks(shapes, s + 1);
     if (blocks[s] == 0) {
@@ -80,16 +128,22 @@ Component<Encoder> infer_encoder(
     }
     // Wide and grouped residual networks have the same names with other inner widths.
     const std::string name = fmt::format("layer{}.0.conv1.weight", s + 1);
-    const auto& inner = convolution(shapes, name, where);
-    if (inner[0] != channels << s) {
-      fail(where, fmt::format("expected {} with {} output channels, got {}", name, channels << s,
-                              text(inner)));
+    const auto& shape = convolution(shapes, name, where);
+    if (s == 0 && shape[0] == 2 * channels) inner = 2;
+    if (shape[0] != (channels << s) * inner) {
+      fail(where, fmt::format("expected {} with {} output channels, got {}", name,
+                              (channels << s) * inner, text(shape)));
     }
   }
   const bool bottleneck = shapes.contains("layer1.0.conv3.weight");
+  const auto& second = convolution(shapes, "layer1.0.conv2.weight", where);
+  const std::int64_t groups =
+      std::max<std::int64_t>(1, channels * inner / std::max<std::int64_t>(1, second[1]));
 
   for (const Depth& depth : kDepths) {
-    if (depth.blocks != blocks || depth.bottleneck != bottleneck) continue;
+    if (depth.blocks != blocks || depth.bottleneck != bottleneck || depth.inner != inner ||
+        depth.groups != groups)
+      continue;
     Component<Encoder> component;
     component.read({{"type", depth.type},
                     {"stem", kernel == 7 ? "imagenet" : "cifar"},
@@ -97,9 +151,10 @@ Component<Encoder> infer_encoder(
                    Place(where));
     return component;
   }
-  fail(where,
-       fmt::format("expected the blocks of a ResNet-18, 34, 50, 101 or 152, got {} {} blocks",
-                   fmt::join(blocks, ", "), bottleneck ? "bottleneck" : "basic"));
+  fail(where, fmt::format(
+                  "expected the blocks of a ResNet-18, 34, 50, 101 or 152, a ResNeXt-50 32x4d or a "
+                  "wide ResNet-50-2, got {} {} blocks of {} groups",
+                  fmt::join(blocks, ", "), bottleneck ? "bottleneck" : "basic", groups));
 }
 
 }  // namespace clr

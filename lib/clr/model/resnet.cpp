@@ -7,6 +7,7 @@
 #include <ATen/ops/relu.h>
 #include <torch/nn/init.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -48,13 +49,14 @@ struct Options {
 
 class Convolution : public torch::nn::Module {
  public:
-  Convolution(std::int64_t input, std::int64_t output, std::int64_t kernel, std::int64_t stride)
-      : Convolution(input, output, kernel, stride, kernel / 2) {}
+  Convolution(std::int64_t input, std::int64_t output, std::int64_t kernel, std::int64_t stride,
+              std::int64_t groups = 1)
+      : Convolution(input, output, kernel, stride, groups, kernel / 2) {}
 
   Convolution(std::int64_t input, std::int64_t output, std::int64_t kernel, std::int64_t stride,
-              std::int64_t padding)
-      : stride_(stride), padding_(padding) {
-    torch::Tensor values = torch::empty({output, input, kernel, kernel});
+              std::int64_t groups, std::int64_t padding)
+      : stride_(stride), groups_(groups), padding_(padding) {
+    torch::Tensor values = torch::empty({output, input / groups, kernel, kernel});
     torch::nn::init::kaiming_normal_(values, 0, torch::kFanOut, torch::kReLU);
     weight = register_parameter("weight", values);
   }
@@ -62,7 +64,8 @@ class Convolution : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& x) {
     if (is_training() && x.is_cpu() && stride_ > 1 && weight.size(2) == 1 && weight.size(1) < 16)
       return at::conv2d(every_other(x), weight);
-    return at::conv2d(x, weight, {}, at::IntArrayRef(stride_), at::IntArrayRef(padding_));
+    return at::conv2d(x, weight, {}, at::IntArrayRef(stride_), at::IntArrayRef(padding_),
+                      at::IntArrayRef(1), groups_);
   }
 
   torch::Tensor weight;
@@ -78,6 +81,7 @@ class Convolution : public torch::nn::Module {
   }
 
   std::int64_t stride_;
+  std::int64_t groups_;
   std::int64_t padding_;
 };
 
@@ -95,16 +99,28 @@ class Shortcut : public torch::nn::Module {
   std::shared_ptr<BatchNorm> norm_;
 };
 
+/// What tells ResNets apart. A bottleneck's 3x3 convolution has planes * base_width / 64 channels in each of
+/// its groups (arXiv:1611.05431, arXiv:1605.07146).
+struct Architecture {
+  std::array<int, 4> blocks;
+  bool bottleneck;
+  std::int64_t groups = 1;
+  std::int64_t base_width = 64;
+};
+
 /// Two 3x3 convolutions, or a 1x1, 3x3, 1x1 bottleneck, around a shortcut.
 class Block : public torch::nn::Module {
  public:
-  Block(std::int64_t input, std::int64_t planes, std::int64_t stride, bool bottleneck,
-        bool zero_init) {
-    const std::int64_t output = bottleneck ? 4 * planes : planes;
-    if (bottleneck) {
-      add(input, planes, 1, 1);
-      add(planes, planes, 3, stride);
-      add(planes, output, 1, 1);
+  Block(std::int64_t input, std::int64_t planes, std::int64_t stride,
+        const Architecture& architecture, bool zero_init) {
+    const std::int64_t output = architecture.bottleneck ? 4 * planes : planes;
+    if (architecture.bottleneck) {
+      const std::int64_t groups = architecture.groups;
+      const std::int64_t inner =
+          std::max<std::int64_t>(1, planes * architecture.base_width / 64) * groups;
+      add(input, inner, 1, 1);
+      add(inner, inner, 3, stride, groups);
+      add(inner, output, 1, 1);
     } else {
       add(input, planes, 3, stride);
       add(planes, output, 3, 1);
@@ -126,10 +142,11 @@ class Block : public torch::nn::Module {
   }
 
  private:
-  void add(std::int64_t input, std::int64_t output, std::int64_t kernel, std::int64_t stride) {
+  void add(std::int64_t input, std::int64_t output, std::int64_t kernel, std::int64_t stride,
+           std::int64_t groups = 1) {
     const std::string number = std::to_string(convolutions_.size() + 1);
     convolutions_.push_back(register_module(
-        "conv" + number, std::make_shared<Convolution>(input, output, kernel, stride)));
+        "conv" + number, std::make_shared<Convolution>(input, output, kernel, stride, groups)));
     norms_.push_back(register_module("bn" + number, std::make_shared<BatchNorm>(output)));
   }
 
@@ -156,23 +173,22 @@ class Stage : public torch::nn::Module {
 
 class ResNet : public Encoder {
  public:
-  ResNet(const Options& options, const std::array<int, 4>& blocks, bool bottleneck)
-      : stem_(options.stem) {
+  ResNet(const Options& options, const Architecture& architecture) : stem_(options.stem) {
     std::int64_t planes = std::lround(64 * options.width);
     std::int64_t channels = planes;
     const bool imagenet = stem_ == Stem::imagenet;
     const std::int64_t kernel = imagenet ? 7 : 3;
     convolution_ = register_module(
-        "conv1", std::make_shared<Convolution>(3, channels, kernel, imagenet ? 2 : 1,
+        "conv1", std::make_shared<Convolution>(3, channels, kernel, imagenet ? 2 : 1, /*groups=*/1,
                                                stem_ == Stem::cifar_padded ? 2 : kernel / 2));
     norm_ = register_module("bn1", std::make_shared<BatchNorm>(channels));
-    for (std::size_t s = 0; s < blocks.size(); ++s) {
+    for (std::size_t s = 0; s < architecture.blocks.size(); ++s) {
       auto stage = register_module("layer" + std::to_string(s + 1), std::make_shared<Stage>());
-      for (int b = 0; b < blocks[s]; ++b) {
+      for (int b = 0; b < architecture.blocks[s]; ++b) {
         const std::int64_t stride = s > 0 && b == 0 ? 2 : 1;
-        stage->add(std::make_shared<Block>(channels, planes, stride, bottleneck,
+        stage->add(std::make_shared<Block>(channels, planes, stride, architecture,
                                            options.zero_init_residual));
-        channels = bottleneck ? 4 * planes : planes;
+        channels = architecture.bottleneck ? 4 * planes : planes;
       }
       stages_.push_back(std::move(stage));
       planes *= 2;
@@ -189,6 +205,13 @@ class ResNet : public Encoder {
 
   std::int64_t feature_dim() const override { return feature_dim_; }
 
+  std::int64_t layers() const override { return static_cast<std::int64_t>(stages_.size()); }
+
+  std::int64_t layer_of(const std::string& parameter) const override {
+    constexpr std::string_view kStage = "layer";
+    return parameter.starts_with(kStage) ? parameter[kStage.size()] - '0' : 0;
+  }
+
  private:
   Stem stem_;
   std::shared_ptr<Convolution> convolution_;
@@ -197,30 +220,37 @@ class ResNet : public Encoder {
   std::int64_t feature_dim_ = 0;
 };
 
-EncoderEntry resnet_entry(const char* name, const char* help, std::array<int, 4> blocks,
-                          bool bottleneck) {
+EncoderEntry resnet_entry(const char* name, const char* help, const Architecture& architecture) {
   return make_entry<std::shared_ptr<Encoder>, Options>(
       name, help, [=](const Options& options) -> std::shared_ptr<Encoder> {
-        return std::make_shared<ResNet>(options, blocks, bottleneck);
+        return std::make_shared<ResNet>(options, architecture);
       });
 }
 
 }  // namespace
 
 EncoderEntry resnet18_encoder() {
-  return resnet_entry("resnet18", "ResNet-18, 512 features", {2, 2, 2, 2}, false);
+  return resnet_entry("resnet18", "ResNet-18, 512 features", {{2, 2, 2, 2}, false});
 }
 EncoderEntry resnet34_encoder() {
-  return resnet_entry("resnet34", "ResNet-34, 512 features", {3, 4, 6, 3}, false);
+  return resnet_entry("resnet34", "ResNet-34, 512 features", {{3, 4, 6, 3}, false});
 }
 EncoderEntry resnet50_encoder() {
-  return resnet_entry("resnet50", "ResNet-50, 2048 features", {3, 4, 6, 3}, true);
+  return resnet_entry("resnet50", "ResNet-50, 2048 features", {{3, 4, 6, 3}, true});
 }
 EncoderEntry resnet101_encoder() {
-  return resnet_entry("resnet101", "ResNet-101, 2048 features", {3, 4, 23, 3}, true);
+  return resnet_entry("resnet101", "ResNet-101, 2048 features", {{3, 4, 23, 3}, true});
 }
 EncoderEntry resnet152_encoder() {
-  return resnet_entry("resnet152", "ResNet-152, 2048 features", {3, 8, 36, 3}, true);
+  return resnet_entry("resnet152", "ResNet-152, 2048 features", {{3, 8, 36, 3}, true});
+}
+EncoderEntry resnext50_32x4d_encoder() {
+  return resnet_entry("resnext50_32x4d", "ResNeXt-50, 32 groups of 4 channels, 2048 features",
+                      {{3, 4, 6, 3}, true, 32, 4});
+}
+EncoderEntry wide_resnet50_2_encoder() {
+  return resnet_entry("wide_resnet50_2", "ResNet-50 with bottlenecks twice as wide, 2048 features",
+                      {{3, 4, 6, 3}, true, 1, 128});
 }
 
 }  // namespace clr

@@ -11,6 +11,7 @@
 #include "clr/core/autocast.h"
 #include "clr/core/log.h"
 #include "clr/core/progress.h"
+#include "clr/core/row_keys.h"
 #include "clr/core/stop.h"
 #include "clr/data/bad_images.h"
 #include "clr/dist/gradient_reducer.h"
@@ -268,6 +269,7 @@ class Trainer::Loop {
                       "data.on_error=replace, or raise train.batch_size",
                       world_->rank()));
     }
+    if (batch.size() > 0) set_row_keys(batch, static_cast<std::uint64_t>(config_.train.seed));
     return batch;
   }
 
