@@ -56,7 +56,9 @@ torch::Tensor MomentumEncoder::forward(const View& view) {
 void MomentumEncoder::copy(const Encoder& encoder, const MlpHead& projector) {
   const torch::NoGradGuard no_grad;
   at::_foreach_copy_(parameters(), joined(encoder.parameters(), projector.parameters()));
-  at::_foreach_copy_(buffers(), joined(encoder.buffers(), projector.buffers()));
+  // A vision transformer has none.
+  const std::vector<torch::Tensor> own = buffers();
+  if (!own.empty()) at::_foreach_copy_(own, joined(encoder.buffers(), projector.buffers()));
 }
 
 void MomentumEncoder::follow(const Encoder& encoder, const MlpHead& projector, double momentum) {
