@@ -52,6 +52,9 @@ ways() { # PRESET
   case $1 in
     memory_bank_cifar10_tiny) echo "preset $slow" ;;
     swav_cifar10_tiny) echo "preset $slower" ;;
+    # So do Adam's, whose size does not depend on the gradient's.
+    barlow_twins_cifar10_tiny | vicreg_cifar10_tiny | dino_cifar10_tiny) echo "preset $slower" ;;
+    *_vit_*) echo "preset $slower train.epochs=2" ;;
     *) echo "preset" ;;
   esac
   case $1 in
