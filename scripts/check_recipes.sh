@@ -24,10 +24,11 @@ END
 # shellcheck source=scripts/compare_common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/compare_common.sh"
 # Steps that fill a recipe's queue, and what is set for two cores or for so few steps.
-declare -A filling=([moco_cifar10]=4 [moco_v2_cifar10]=8)
+declare -A filling=([moco_cifar10]=4 [moco_v2_cifar10]=8 [nnclr_cifar10]=16)
 declare -A changes=(
   [simclr_imagenet]="train.batch_size=32"
   [moco_v2_cifar10]="method.queue_size=4096"
+  [nnclr_cifar10]="method.queue_size=4096"
   [swav_imagenet]="train.batch_size=16"
   # The rate that the recipe begins with: its way to 0.8 takes 490 steps.
   [supervised_cifar10]="train.batch_size=256 schedule.warmup_epochs=0 optimizer.learning_rate=0.01"

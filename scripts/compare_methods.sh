@@ -30,7 +30,7 @@ END
 # shellcheck source=scripts/compare_common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/compare_common.sh"
 data='' out=runs/compare_methods seeds="0 1 2" compute_threads=2 mode=train judged=eval extra=()
-methods="simclr supcon supervised memory_bank moco moco_v3 swav"
+methods="simclr supcon supervised memory_bank moco moco_v3 nnclr swav byol simsiam barlow_twins vicreg dino"
 while [ $# -gt 0 ]; do
   case $1 in
     --data | --out | --methods | --seeds | --compute-threads)

@@ -265,6 +265,22 @@ CATCH_TEST_CASE("processes that were told different things", "[dist]") {
         second.starts_with("number of processes: expected the same for all, got 3 here and 2"));
   }
   {
+    // The third hears of it too, and ends as they do.
+    std::string third;
+    std::string first;
+    std::thread at_third([&] { third = joined(2, 3, "clr 1"); });
+    std::thread at_first([&] { first = joined(0, 3, "clr 1"); });
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    const std::string second = joined(1, 2, "clr 1");
+    at_first.join();
+    at_third.join();
+    CATCH_CHECK(
+        first.starts_with("number of processes: expected the same for all, got 3 here and 2"));
+    CATCH_CHECK(
+        second.starts_with("number of processes: expected the same for all, got 2 here and 3"));
+    CATCH_CHECK(third == "rank 0: " + first);
+  }
+  {
     const auto [first, second] = both(1, 2, "clr 2");
     CATCH_CHECK(first == "program: expected the same for all, got clr 1 here and clr 2 for rank 1");
     CATCH_CHECK(second ==

@@ -71,7 +71,11 @@ std::shared_ptr<Method> golden_dino(const Json& json) {
 
 Embeddings golden_dino_embeddings() {
   const auto unit = [](const Tensor& x) { return x / x.norm(2, -1, true); };
-  return {{unit(golden("views")).requires_grad_(), unit(golden("targets")).requires_grad_()}};
+  // Two large views and two small ones, which do not teach.
+  const Tensor views = unit(golden("views"));
+  return {{views.narrow(0, 0, 2).clone().requires_grad_(),
+           views.narrow(0, 2, 2).clone().requires_grad_(),
+           unit(golden("targets")).requires_grad_()}};
 }
 
 }  // namespace
@@ -174,6 +178,17 @@ CATCH_TEST_CASE("nnclr's positives are neighbours in the queue", "[method]") {
   CATCH_CHECK(predictions.grad().defined());
   CATCH_CHECK_FALSE(projections.grad().defined());
   CATCH_CHECK_FALSE(buffer(*method, "queue").grad().defined());
+  // Each row of either view with its nearest row of the queue, and that one with the other view's
+  // prediction.
+  const auto unit = [](const Tensor& x) { return x / x.norm(2, -1, true); };
+  const Tensor cosines = at::matmul(unit(golden("targets")).flatten(0, 1), golden("queue").t());
+  const Tensor found = golden("queue").index_select(0, cosines.argmax(1)).view({2, 6, 16});
+  const auto values = numbers(output);
+  CATCH_CHECK(values.at("neighbor_cosine") ==
+              Approx(cosines.amax(1).mean().item<double>()).epsilon(1e-5));
+  CATCH_CHECK(values.at("positive_cosine") ==
+              Approx((found * unit(golden("predictions")).flip(0)).sum(2).mean().item<double>())
+                  .epsilon(1e-5));
 }
 
 CATCH_TEST_CASE("nnclr's queue holds the first view's projections of earlier batches", "[method]") {
@@ -208,7 +223,8 @@ CATCH_TEST_CASE("dino's loss is lightly's", "[method]") {
   CATCH_CHECK(output.loss.item<double>() == Approx(expected("dino")).epsilon(1e-5));
   output.loss.backward();
   CATCH_CHECK(embeddings.z[0].grad().defined());
-  CATCH_CHECK_FALSE(embeddings.z[1].grad().defined());
+  CATCH_CHECK(embeddings.z[1].grad().defined());
+  CATCH_CHECK_FALSE(embeddings.z[2].grad().defined());
 }
 
 CATCH_TEST_CASE("dino's schedules and its center", "[method]") {
@@ -236,7 +252,7 @@ CATCH_TEST_CASE("dino's schedules and its center", "[method]") {
   const Tensor before = buffer(*method, "center").clone();
   CATCH_CHECK(torch::equal(before, golden("center")));
   const Tensor unit = golden("target_prototypes") / golden("target_prototypes").norm(2, 1, true);
-  const Tensor mean = at::matmul(embeddings.z[1].detach(), unit.t()).flatten(0, 1).mean(0);
+  const Tensor mean = at::matmul(embeddings.z[2].detach(), unit.t()).flatten(0, 1).mean(0);
   method->after_step(embeddings, batch_of(6), {3, 0, 20, 3});
   CATCH_CHECK(at::allclose(buffer(*method, "center"), 0.75 * before + 0.25 * mean, 1e-5, 1e-6));
   // And the teacher's prototypes by the momentum of the step.

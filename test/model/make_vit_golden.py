@@ -44,7 +44,7 @@ def main():
     print("struct VitGolden {\n  std::int64_t side;\n  std::vector<float> token;")
     print("  std::vector<float> mean;\n};\n")
     print("inline const std::vector<VitGolden> kVitGolden{")
-    for side in (32, 48):
+    for side in (32, 48, 16):
         image = torch.from_numpy(uniform("image", 2 * 3 * side * side).reshape(2, 3, side, side))
         tokens = model.forward_features(image.float())
         print(f"    {{{side},")

@@ -24,6 +24,23 @@ std::shared_ptr<clr::Encoder> make_encoder(const std::string& type, const std::s
 
 }  // namespace
 
+CATCH_TEST_CASE("a recorded vision transformer takes any batch, of another size too", "[model]") {
+  torch::manual_seed(3);
+  const torch::NoGradGuard no_grad;
+  clr::Component<clr::Encoder> component;
+  component.read({{"type", "vit_tiny"}, {"patch", 8}, {"image_size", 32}}, clr::Place("test"));
+  const auto encoder = clr::encoders().make(component);
+  encoder->eval();
+  for (const std::int64_t side : {32, 48}) {
+    torch::jit::Module network = clr::record_network(*encoder, nullptr, side);
+    for (const std::int64_t batch : {1, 2, 5}) {
+      const torch::Tensor pixels = torch::randn({batch, 3, side, side});
+      CATCH_CHECK(at::allclose(network.forward({pixels}).toTensor(), encoder->forward({pixels}),
+                               1e-5, 1e-5));
+    }
+  }
+}
+
 CATCH_TEST_CASE("a recorded network computes what the network does, for any batch", "[model]") {
   torch::manual_seed(3);
   const torch::NoGradGuard no_grad;

@@ -132,6 +132,45 @@ CATCH_TEST_CASE("drop path leaves out rows by their keys alone", "[model]") {
   CATCH_CHECK_FALSE(at::allclose(whole, dropped, 1e-2, 1e-2));
 }
 
+CATCH_TEST_CASE("drop path makes up for what it leaves out", "[model]") {
+  // Mistakes: the same draws for both branches; one rate for all blocks; no factor; the residual goes too.
+  const torch::NoGradGuard no_grad;
+  torch::manual_seed(4);
+  constexpr double kRate = 0.5;
+  constexpr std::int64_t kRows = 400;
+  const Tensor pixels = torch::rand({1, 3, 4, 4}).expand({kRows, 3, 4, 4});
+  const auto encoder = make("vit_tiny", {{"patch", 4}, {"image_size", 4}, {"drop_path", kRate}});
+  auto parameters = encoder->named_parameters();
+  // Branches that add one to all features: block 4's attention, and its network.
+  for (auto& item : parameters) {
+    if (item.key().starts_with("blocks.") && item.key().find("norm") == std::string::npos)
+      item.value().zero_();
+  }
+  for (const auto& [branch, rows] :
+       {std::pair{"attn.proj.bias", 1}, std::pair{"mlp.fc2.bias", 2}}) {
+    parameters[std::string("blocks.4.") + branch].slice(0, 0, 1).fill_(rows);
+  }
+  encoder->eval();
+  parameters["norm.weight"].fill_(1);
+  // The last norm hides the sum: feature 0 of the row before it, by the ratio to another one.
+  encoder->train();
+  const Tensor h = encoder->forward(View{pixels, keys(kRows)}).select(1, 0);
+  const Tensor kinds = std::get<0>(at::_unique(at::round(h * 1000)));
+  // Neither, one, the other, both.
+  CATCH_CHECK(kinds.size(0) == 4);
+  const double dropped = kRate * 4 / 11;
+  const Tensor sorted = std::get<0>(h.sort());
+  const auto share_of_most =
+      static_cast<double>((at::round(h * 1000) == kinds[-1]).sum().item<std::int64_t>()) / kRows;
+  CATCH_CHECK(share_of_most == Approx((1 - dropped) * (1 - dropped)).margin(0.08));
+  // Made up for: with both, as evaluation of branches that are 1 / (1 - dropped) as large.
+  encoder->eval();
+  for (const char* branch : {"attn.proj.bias", "mlp.fc2.bias"})
+    parameters[std::string("blocks.4.") + branch].mul_(1 / (1 - dropped));
+  const Tensor whole = encoder->forward(View{pixels}).select(1, 0);
+  CATCH_CHECK(sorted[-1].item<float>() == Approx(whole[0].item<float>()).epsilon(1e-4));
+}
+
 CATCH_TEST_CASE("keys of rows are of seed, epoch, index and view", "[model]") {
   const auto of = [](std::uint64_t seed, std::int64_t epoch, const Tensor& indices) {
     clr::Batch batch;
@@ -167,7 +206,7 @@ CATCH_TEST_CASE("layers of encoders, from the stem up", "[model]") {
   CATCH_CHECK(vit->layer_of("pos_embed") == 0);
   CATCH_CHECK(vit->layer_of("blocks.0.norm1.weight") == 1);
   CATCH_CHECK(vit->layer_of("blocks.11.mlp.fc2.bias") == 12);
-  CATCH_CHECK(vit->layer_of("norm.weight") == 12);
+  CATCH_CHECK(vit->layer_of("norm.weight") == 13);
   const auto resnet = make("resnet18", {{"width", 0.0625}});
   CATCH_CHECK(resnet->layers() == 4);
   CATCH_CHECK(resnet->layer_of("conv1.weight") == 0);

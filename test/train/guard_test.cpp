@@ -96,6 +96,19 @@ CATCH_TEST_CASE("a growing loss, dead gradients and a loss that does not move ar
   CATCH_CHECK(
       kinds_of(fitted, rows({2.3, 2, 1, 1e-5, 1e-6, 1e-7}, {1, 1, 1, 1e-6, 1e-6, 0})).empty());
 
+  // Losses below 0, as simsiam's: from 0 down to -1.
+  const std::vector<double> fading = {1, 1, 1, 1e-6, 1e-6, 0};
+  Guard worse(configured(Json::object()));
+  CATCH_CHECK(kinds_of(worse, rows({-0.95, -0.95, -0.95, -0.85, -0.85, -0.85}, ones)).empty());
+  Guard away(configured(Json::object()));
+  CATCH_CHECK(kinds_of(away, rows({-0.9, -0.9, -0.9, 2, 3, 4}, ones)) ==
+              std::vector<std::string>{"divergence"});
+  Guard stuck(configured(Json::object()));
+  CATCH_CHECK(kinds_of(stuck, rows({-0.9, -0.9, -0.9, -0.9, -0.9, -0.9}, fading)) ==
+              std::vector<std::string>{"dead"});
+  Guard learnt(configured(Json::object()));
+  CATCH_CHECK(kinds_of(learnt, rows({-0.1, -0.2, -0.4, -0.9, -0.95, -0.95}, fading)).empty());
+
   const auto epoch = [](double loss) {
     return Json{{"kind", "epoch"}, {"step", 200}, {"epoch", 0}, {"loss", loss}};
   };

@@ -86,6 +86,16 @@ Peer peer_from(const std::string& text) {
           json.at("process"), json.at("size"),    json.at("program")};
 }
 
+std::string to_text(const Error& error) {
+  return Json{{"code", static_cast<int>(error.kind())}, {"message", error.what()}}.dump();
+}
+
+Error error_from(const std::string& text) {
+  const Json json = Json::parse(text);
+  return {static_cast<ErrorKind>(json.at("code").get<int>()),
+          json.at("message").get<std::string>()};
+}
+
 std::string first_line(const c10::Error& error) {
   const std::string text = error.what_without_backtrace();
   return text.substr(0, text.find('\n'));
@@ -136,19 +146,23 @@ void wait_until(const Launch& launch, c10d::Store& store, std::chrono::seconds t
                 const std::function<bool()>& arrived) {
   const Clock::time_point end = Clock::now() + timeout;
   while (!arrived()) {
-    if (store.check({kGaveUp})) throw Error(ErrorKind::device, store.get_to_str(kGaveUp));
+    if (store.check({kGaveUp})) throw error_from(store.get_to_str(kGaveUp));
     if (Clock::now() > end) {
       std::vector<int> missing;
       for (int rank = 0; rank < launch.size; ++rank) {
         if (!store.check({hello_key(rank)})) missing.push_back(rank);
       }
-      const std::string text = fmt::format(
-          "expected {} processes within {} s, got none for rank {}; look at its output, "
-          "at RANK and at WORLD_SIZE",
-          launch.size, timeout.count(), fmt::join(missing, ", "));
+      // All have come, and rank 0 makes nothing of it.
+      if (missing.empty()) missing.push_back(0);
+      const Error error(
+          ErrorKind::device,
+          fmt::format(
+              "expected {} processes within {} s, got none for rank {}; look at its output, "
+              "at RANK and at WORLD_SIZE",
+              launch.size, timeout.count(), fmt::join(missing, ", ")));
       // For those who came later and still wait.
-      store.set(kGaveUp, text);
-      throw Error(ErrorKind::device, text);
+      store.set(kGaveUp, to_text(error));
+      throw error;
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
@@ -164,16 +178,23 @@ std::vector<Peer> wait_for_peers(const Launch& launch, c10d::Store& store,
     peers.resize(static_cast<std::size_t>(launch.size));
     std::vector<int> missing;
     for (int rank = 0; rank < launch.size; ++rank) missing.push_back(rank);
-    wait_until(launch, store, timeout, [&] {
-      std::erase_if(missing, [&](int rank) {
-        if (!store.check({hello_key(rank)})) return false;
-        Peer& peer = peers[static_cast<std::size_t>(rank)];
-        peer = peer_from(store.get_to_str(hello_key(rank)));
-        require_size(launch, rank, peer);
-        return true;
+    try {
+      wait_until(launch, store, timeout, [&] {
+        std::erase_if(missing, [&](int rank) {
+          if (!store.check({hello_key(rank)})) return false;
+          Peer& peer = peers[static_cast<std::size_t>(rank)];
+          peer = peer_from(store.get_to_str(hello_key(rank)));
+          require_size(launch, rank, peer);
+          return true;
+        });
+        return missing.empty();
       });
-      return missing.empty();
-    });
+    } catch (const Error& error) {
+      // The others wait for the list.
+      if (error.kind() == ErrorKind::usage)
+        store.set(kGaveUp, to_text({error.kind(), fmt::format("rank 0: {}", error.what())}));
+      throw;
+    }
     Json list = Json::array();
     for (const Peer& peer : peers) list.push_back(to_text(peer));
     store.set(kPeers, list.dump());

@@ -8,8 +8,8 @@
 // Where other code differs:
 // - lightly's examples take the mean of both directions' negative cosines: this loss less its
 //   constant, a quarter of it. A recipe of theirs wants its learning rate divided by four.
-// - DeepMind's momentum follows the step that the target's update belongs to, as here; solo-learn's
-//   and lightly's too.
+// - The target follows after a step, by that step's momentum, as in DeepMind's code and solo-learn; in
+//   lightly's examples before it, by the next one's.
 // - Views go through the networks one by one whatever train.view_forward says, as in DeepMind's:
 //   batch norm's statistics are of one view, and the target's are of its own passes.
 #include "clr/dist/world.h"

@@ -29,7 +29,7 @@ struct ClassifierOptions {
       "learning rate of the classifier over that of the layer below it");
     f("layer_decay", &Options::layer_decay, In{1e-3, 1},
       "factor of the learning rate from one stage down to the next: classifier, projection head "
-      "(if used), layer4 to layer1, stem");
+      "(if used), the encoder's stages or blocks from the last to the first, stem");
   }
 };
 

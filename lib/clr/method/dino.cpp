@@ -12,18 +12,20 @@
 // train.gradient_clip its clipping, which its code does parameter by parameter and clr over all.
 //
 // Where other code differs:
-// - lightly's loss moves the center between a batch's losses; here after the step, as in the paper.
-// - solo-learn's loss is of two views of one size; its center moves with its own GPU's batch.
-// - The schedule of the teacher's temperature is by epochs, as in all.
+// - solo-learn's loss is of two views of one size.
+// - The reference's head begins truncated normal (0.02), without biases' values; here as torch.nn.Linear
+//   does, as every projection head. The prototypes begin as in the reference.
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/log_softmax.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/softmax.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
 
 #include "clr/dist/world.h"
 #include "clr/loss/contrastive.h"
@@ -72,11 +74,10 @@ class Dino : public Method {
  public:
   Dino(const Options& options, const MethodContext& context)
       : options_(options), view_forward_(context.view_forward) {
-    const std::int64_t taught = context.view_groups.front();
-    if (taught + static_cast<std::int64_t>(context.view_groups.size()) < 3) {
-      throw Error(
-          ErrorKind::config,
-          fmt::format("/augment/views: expected at least 2 views for dino, got {}", taught));
+    const int views = std::accumulate(context.view_groups.begin(), context.view_groups.end(), 0);
+    if (views < 2) {
+      throw Error(ErrorKind::config,
+                  fmt::format("/augment/views: expected at least 2 views for dino, got {}", views));
     }
     encoder_ = register_module("encoder", context.make_encoder());
     projector_ = register_module(
@@ -84,9 +85,11 @@ class Dino : public Method {
     target_ = register_module("target",
                               std::make_shared<MomentumEncoder>(context, *encoder_, *projector_));
     const std::int64_t width = projector_->output_dim();
-    // As torch.nn.utils.weight_norm has it: directions, and lengths of 1 to begin with.
-    prototypes_ =
-        register_parameter("prototypes", at::empty({options.prototypes, width}).normal_(0, 0.02));
+    // As torch.nn.utils.weight_norm of a linear layer: its weight for directions, whose steps are the
+    // larger the shorter they are, and lengths, 1 to begin with.
+    const double bound = 1 / std::sqrt(static_cast<double>(width));
+    prototypes_ = register_parameter(
+        "prototypes", at::empty({options.prototypes, width}).uniform_(-bound, bound));
     lengths_ = register_parameter("prototype_lengths", at::ones({options.prototypes, 1}),
                                   /*requires_grad=*/!options.norm_last_layer);
     target_prototypes_ = register_buffer("target_prototypes", prototypes_.detach().clone());

@@ -13,7 +13,6 @@
 // - train.view_forward says whether batch norm sees views together; solo-learn's is per_view.
 #include <ATen/ops/argmax.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>

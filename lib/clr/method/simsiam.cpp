@@ -7,8 +7,8 @@
 //
 // Its recipe: projector {"layers": 3, "batch_norm": "all"}, 2,048 wide; the head a quarter of that.
 // Where other code differs:
-// - lightly's examples have the head's learning rate fall with the others'; the paper's keeps it
-//   (--fix-pred-lr), which is the default here.
+// - The paper's code lets the head's learning rate fall with the others' unless it is told not to
+//   (--fix-pred-lr), as its recipe does; here it is kept unless told otherwise.
 // - Views go through the networks one by one whatever train.view_forward says, as in the paper's code.
 #include <ATen/ops/stack.h>
 

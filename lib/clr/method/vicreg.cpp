@@ -11,7 +11,8 @@
 //
 // Where other code differs:
 // - The paper's eq. 6 sums v over both views; its code, which made its numbers, takes the mean. So
-//   here, and in lightly's loss.
+//   here, and in lightly's loss; solo-learn sums them, so that its weight of 25 is 50 here.
+// - The paper's eq. 5 sums s over coordinates; its code, lightly and this take the mean.
 // - Statistics are of the whole batch, whoever holds it and in whatever parts it was embedded.
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/diagonal_scatter.h>

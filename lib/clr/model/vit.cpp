@@ -7,11 +7,13 @@
 // fc_norm). Linear layers start normal with deviation 0.02: timm cuts that off at 100 deviations.
 #include <ATen/ops/_upsample_bicubic2d_aa.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/eye.h>
 #include <ATen/ops/gelu.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
-#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <torch/nn/init.h>
 #include <torch/nn/modules/linear.h>
@@ -118,15 +120,11 @@ class Attention : public torch::nn::Module {
         proj_(register_module("proj", linear(width, width))) {}
 
   torch::Tensor forward(const torch::Tensor& x) {
-    const std::int64_t rows = x.size(0);
-    const std::int64_t tokens = x.size(1);
-    const std::int64_t width = x.size(2);
-    const auto parts = qkv_->forward(x)
-                           .view({rows, tokens, 3, heads_, width / heads_})
-                           .permute({2, 0, 3, 1, 4})
-                           .unbind(0);
+    // No number of rows is written down, so that a recorded network takes any.
+    const auto parts =
+        qkv_->forward(x).unflatten(2, {3, heads_, -1}).permute({2, 0, 3, 1, 4}).unbind(0);
     const torch::Tensor seen = at::scaled_dot_product_attention(parts[0], parts[1], parts[2]);
-    return proj_->forward(seen.transpose(1, 2).reshape({rows, tokens, width}));
+    return proj_->forward(seen.transpose(1, 2).flatten(2));
   }
 
  private:
@@ -206,11 +204,17 @@ class VisionTransformer : public Encoder {
   torch::Tensor forward(const View& view) override {
     require_patches(view.pixels);
     const torch::Tensor patches = patch_embed_->forward(view.pixels);
-    torch::Tensor x = patches.flatten(2).transpose(1, 2);
-    x = at::cat({cls_token_.expand({x.size(0), 1, width_}).to(x.scalar_type()), x}, 1);
-    x = x + positions(patches.size(2), patches.size(3)).to(x.scalar_type());
-    for (std::size_t i = 0; i < blocks_->all.size(); ++i)
-      x = blocks_->all[i]->forward(x, factors(view, i, 0), factors(view, i, 1));
+    // Before the patches a row for the class token, which comes with the positions. In the parameters'
+    // type, as timm's under autocast: what the blocks add up to is not to be rounded at each.
+    torch::Tensor x = at::constant_pad_nd(
+        patches.flatten(2).transpose(1, 2).to(cls_token_.scalar_type()), {0, 0, 1, 0});
+    x = x + positions(patches.size(2), patches.size(3));
+    const torch::Tensor dropped = factors(view);
+    for (std::size_t i = 0; i < blocks_->all.size(); ++i) {
+      const auto block = static_cast<std::int64_t>(i);
+      x = blocks_->all[i]->forward(x, dropped.defined() ? dropped[block][0] : torch::Tensor(),
+                                   dropped.defined() ? dropped[block][1] : torch::Tensor());
+    }
     x = norm_->forward(x);
     return options_.pooling == Pooling::token ? x.select(1, 0)
                                               : x.narrow(1, 1, x.size(1) - 1).mean(1);
@@ -223,7 +227,8 @@ class VisionTransformer : public Encoder {
   std::int64_t layer_of(const std::string& parameter) const override {
     constexpr std::string_view kBlocks = "blocks.";
     if (parameter.starts_with(kBlocks)) return 1 + std::stoll(parameter.substr(kBlocks.size()));
-    return parameter.starts_with("norm.") ? layers() : 0;
+    // The last norm goes with what stands on it, as in BEiT's and MAE's code.
+    return parameter.starts_with("norm.") ? layers() + 1 : 0;
   }
 
  private:
@@ -237,31 +242,51 @@ class VisionTransformer : public Encoder {
                     patch, pixels.size(3), pixels.size(2)));
   }
 
-  /// The position embeddings of a grid of patches: [1, 1 + rows * columns, D].
+  /// Of a grid of patches: the class token at its position, then the patches' embeddings, [1, 1 + rows *
+  /// columns, D]. For another grid than the parameter's these are interpolated as timm does: a matrix
+  /// product, as the interpolation's own gradient is not deterministic on CUDA.
   torch::Tensor positions(std::int64_t rows, std::int64_t columns) const {
-    if (rows == grid_ && columns == grid_) return pos_embed_;
-    const torch::Tensor token = pos_embed_.narrow(1, 0, 1);
-    const torch::Tensor grid =
-        pos_embed_.narrow(1, 1, grid_ * grid_).transpose(1, 2).reshape({1, width_, grid_, grid_});
-    const torch::Tensor resized = at::_upsample_bicubic2d_aa(
-        grid, {rows, columns}, /*align_corners=*/false, std::nullopt, std::nullopt);
-    return at::cat({token, resized.flatten(2).transpose(1, 2)}, 1);
+    const torch::Tensor token = cls_token_ + pos_embed_.narrow(1, 0, 1);
+    torch::Tensor patches = pos_embed_.narrow(1, 1, grid_ * grid_);
+    if (rows != grid_ || columns != grid_) patches = at::matmul(resizing(rows, columns), patches);
+    return at::cat({token, patches}, 1);
   }
 
-  /// Drop path: 0 for rows that skip a branch of a block, and for the others what makes up for them.
-  torch::Tensor factors(const View& view, std::size_t block, std::uint32_t branch) const {
-    if (!is_training() || options_.drop_path == 0 || !view.keys.defined() || block == 0) return {};
-    const double dropped = options_.drop_path * static_cast<double>(block) /
-                           static_cast<double>(blocks_->all.size() - 1);
+  /// [rows * columns, grid * grid].
+  torch::Tensor resizing(std::int64_t rows, std::int64_t columns) const {
+    const torch::NoGradGuard no_grad;
+    const torch::Tensor each =
+        at::eye(grid_ * grid_, pos_embed_.options()).view({1, grid_ * grid_, grid_, grid_});
+    return at::_upsample_bicubic2d_aa(each, {rows, columns}, /*align_corners=*/false, std::nullopt,
+                                      std::nullopt)
+        .flatten(2)[0]
+        .t();
+  }
+
+  /// Drop path, [blocks, 2, N, 1, 1]: 0 for rows that skip a branch of a block, and for the others what
+  /// makes up for them. Undefined where nothing is dropped.
+  torch::Tensor factors(const View& view) const {
+    if (!is_training() || options_.drop_path == 0 || !view.keys.defined()) return {};
+    const std::int64_t blocks = layers();
+    const std::int64_t rows = view.keys.size(0);
     const auto* keys = view.keys.const_data_ptr<std::int64_t>();
-    torch::Tensor result = at::empty({view.keys.size(0), 1, 1});
-    auto* values = result.data_ptr<float>();
-    for (std::int64_t i = 0; i < result.size(0); ++i) {
-      const Rng rng(static_cast<std::uint64_t>(keys[i]), {}, OpId::drop_path);
-      const double drawn = rng.uniform(2 * static_cast<std::uint32_t>(block) + branch);
-      values[i] = drawn < dropped ? 0.0F : static_cast<float>(1 / (1 - dropped));
+    torch::Tensor result =
+        at::empty({blocks, 2, rows, 1, 1},
+                  torch::dtype(torch::kFloat32).pinned_memory(view.pixels.is_cuda()));
+    auto* value = result.data_ptr<float>();
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      const double dropped =
+          options_.drop_path * static_cast<double>(block) / static_cast<double>(blocks - 1);
+      for (std::int64_t branch = 0; branch < 2; ++branch) {
+        for (std::int64_t i = 0; i < rows; ++i) {
+          const Rng rng(static_cast<std::uint64_t>(keys[i]), {}, OpId::drop_path);
+          const double drawn = rng.uniform(static_cast<std::uint32_t>(2 * block + branch));
+          *value++ = drawn < dropped ? 0.0F : static_cast<float>(1 / (1 - dropped));
+        }
+      }
     }
-    return result.to(view.pixels.device());
+    // One copy a forward, which nobody waits for.
+    return result.to(view.pixels.device(), torch::kFloat32, /*non_blocking=*/true);
   }
 
   Options options_;

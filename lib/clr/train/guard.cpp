@@ -123,14 +123,15 @@ std::optional<Guard::Finding> Guard::see_step(const Json& row) {
   if (last_losses_.size() < kRows) return std::nullopt;
   const double before = mean(first_losses_);
   const double now = mean(last_losses_);
-  if (now > 2.0 * before + 1.0) {
+  // In sizes, as there are losses below 0.
+  if (now > before + std::abs(before) + 1.0) {
     return Finding{"divergence", fmt::format("the loss grows: {:.3g} {}, {:.3g} at the start; {}",
                                              now, place_of(row), before, suspect_rate())};
   }
   const double gradient_before = mean(first_gradients_);
   const double gradient_now = mean(last_gradients_);
   // A loss that has fallen far has little left to give, and no fault.
-  if (gradient_now < 1e-4 * gradient_before && now > 0.5 * before) {
+  if (gradient_now < 1e-4 * gradient_before && now > before - 0.5 * std::abs(before)) {
     return Finding{"dead",
                    fmt::format("training has stopped: the gradient's norm is {:.2g} {}, {:.2g} at "
                                "the start, and the loss stays at {:.4g}; {}",

@@ -22,7 +22,8 @@ namespace clr {
 /// - dead: gradients have shrunk to a ten-thousandth of the first ones though the loss has not
 ///   fallen by half; or in the first epoch after the warm-up, of 100 steps and more, the mean loss
 ///   is within 0.2 % of where the epoch began (three rows of its first quarter).
-/// - divergence: the loss of the last three rows is more than 1 above twice that of the first three.
+/// - divergence: the loss of the last three rows is above that of the first three by more than
+///   this one's size and 1.
 ///
 /// Of steps whose negatives are not all embeddings yet (a queue of noise is still being filled)
 /// losses say nothing: real negatives are harder, and the loss rises to theirs.

@@ -105,14 +105,24 @@ void describe_by_tensors(ModelSource& source, bool padded_stem) {
   source.encoder = dump_value(encoder);
   const bool cifar = encoder.options.value("stem", "") == "cifar";
   if (cifar && padded_stem) source.encoder["stem"] = "cifar_padded";
-  source.augment = dump_value(cifar ? make_evaluation_augment(32, 32, Json())
-                                    : make_evaluation_augment(256, 224, imagenet_normalization()));
+  // A vision transformer's position embeddings tell the size.
+  const int side = encoder.options.value("image_size", cifar ? 32 : 224);
+  const bool small = side <= 64;
+  const int resized = small ? side : side * 256 / 224;
+  source.augment =
+      dump_value(make_evaluation_augment(resized, side, small ? Json() : imagenet_normalization()));
+  const std::string kind =
+      encoder.options.contains("patch")
+          ? fmt::format("patches of {0} x {0}", encoder.options["patch"].get<int>())
+          : fmt::format("the {} stem, width {}", source.encoder.value("stem", ""),
+                        encoder.options.value("width", 1.0));
   source.note += fmt::format(
-      "; no configuration inside: taken for a plain {} with the {} stem, width {}, that sees {}; "
+      "; no configuration inside: taken for a plain {} with {}, that sees {}; "
       "another transform: augment in --config",
-      encoder.type, source.encoder.value("stem", ""), encoder.options.value("width", 1.0),
-      cifar ? "images of 32 x 32 as they are, not normalised"
-            : "256 x 256, its middle 224 x 224, normalised as ImageNet");
+      encoder.type, kind,
+      small
+          ? fmt::format("images of {0} x {0} as they are, not normalised", side)
+          : fmt::format("{0} x {0}, its middle {1} x {1}, normalised as ImageNet", resized, side));
 }
 
 /// A file that clr exported: architecture and transform as its metadata has them.

@@ -88,8 +88,15 @@ std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t datas
   context.total_steps = steps_per_epoch * config.train.epochs;
   context.view_groups.clear();
   const Augmenter augmenter(config.augment);
+  const auto patch = config.encoder.options.value("patch", std::int64_t{1});
   for (const auto& group : augmenter.groups()) {
     context.view_groups.push_back(static_cast<int>(group.views.size()));
+    if (group.size.width % patch == 0 && group.size.height % patch == 0) continue;
+    throw Error(
+        ErrorKind::config,
+        fmt::format("/encoder/patch: expected views whose sides are multiples of {}, got {} x "
+                    "{} (/augment/views); change the patch or the views' size",
+                    patch, group.size.width, group.size.height));
   }
   return methods().make(config.method, context);
 }
