@@ -116,7 +116,7 @@ class SwAV(nn.Module):
 
 
 class BYOL(nn.Module):
-    learning_rate = 0.2
+    learning_rate = 0.06
     epochs = 15
 
     def __init__(self, _):
