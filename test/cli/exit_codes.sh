@@ -55,7 +55,12 @@ config_fault 'c.json: /method/temperature' "{$base, \"method\": {\"temperature\"
 config_fault 'c.json: /augment/compat' "{$base, \"augment\": {\"compat\": \"pillow\"}}"
 config_fault 'c.json: /augment/views/0/chain/0/p: expected a number in [0, 1], got 2' "{$base, \"augment\": {\"views\": [{\"chain\": [{\"type\": \"horizontal_flip\", \"p\": 2}]}]}}"
 config_fault 'c.json: /augment/views' "{$base, \"augment\": {\"views\": [{\"count\": 2, \"chain\": [{\"type\": \"horizontal_flip\"}]}]}}"
-config_fault 'c.json: /augment/views: expected 2 views of one size for simclr, got 3' "{$base, \"augment\": {\"views\": [{\"count\": 3, \"chain\": [{\"type\": \"random_resized_crop\", \"size\": 16}]}]}}"
+views="\"augment\": {\"views\": [{\"count\": 3, \"chain\": [{\"type\": \"random_resized_crop\", \"size\": 16}]}]}"
+config_fault 'c.json: /augment/views: expected 2 views of one size for moco, got 3' "{$base, \"method\": {\"type\": \"moco\"}, $views}"
+config_fault 'c.json: /augment/views: expected 2 views for simclr with loss dcl and false_negatives keep, got 3' \
+  "{$base, \"method\": {\"loss\": \"dcl\"}, $views}"
+config_fault '/encoder/patch: expected views whose sides are multiples of 5, got 16 x 16 (/augment/views)' \
+  "{$base, \"encoder\": {\"type\": \"vit_tiny\", \"stem\": null, \"width\": null, \"initialization\": null, \"patch\": 5, \"image_size\": 20}, $views}"
 config_fault 'c.json: /train/precision' "{$base, \"train\": {\"precision\": \"float16\"}}"
 config_fault 'c.json: /train/micro_batch: expected 0 or an integer in [2, train.batch_size = 8], got 9' "{$base, \"train\": {\"micro_batch\": 9}}"
 config_fault '/train/micro_batch: expected at least 2 images in each part of a batch of 7' "{$base, \"train\": {\"batch_size\": 7, \"micro_batch\": 2}}"
