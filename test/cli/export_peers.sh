@@ -95,7 +95,7 @@ for checkpoint in "$work/run" "$work/resnet50.safetensors" "$work/solo_learn.saf
 done
 # A vision transformer, of images of another size than its position embeddings are for.
 "$clr" pretrain --config simclr_vit_cifar10_tiny --data "$work/photos" --out "$work/vit" --quiet \
-  --set data.labels=none --set train.batch_size=8 --set train.epochs=1 --set encoder.image_size=48 \
+  --set data.labels=none --set train.batch_size=8 --set train.epochs=1 --set encoder.image_size=48 --set schedule.warmup_epochs=0 \
   --set train.precision=float32 --set train.knn_every_epochs=0 --set train.health_every_epochs=0
 round "$work/vit" timm safetensors feature
 round "$work/vit" torchscript pt feature
