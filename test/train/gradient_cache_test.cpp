@@ -7,8 +7,8 @@
 #include <torch/nn/modules/linear.h>
 #include <torch/types.h>
 
-#include <functional>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <numeric>
 #include <string>
