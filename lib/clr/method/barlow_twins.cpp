@@ -18,7 +18,7 @@
 
 #include "clr/dist/world.h"
 #include "clr/loss/contrastive.h"
-#include "clr/method/method.h"
+#include "clr/method/projecting_method.h"
 
 namespace clr {
 namespace {
@@ -33,22 +33,14 @@ struct Options {
   }
 };
 
-class BarlowTwins : public Method {
+class BarlowTwins : public ProjectingMethod {
  public:
   BarlowTwins(const Options& options, const MethodContext& context)
-      : options_(options), view_forward_(context.view_forward) {
+      : ProjectingMethod(context), options_(options), view_forward_(context.view_forward) {
     require_two_views(context.view_groups, "barlow_twins");
-    encoder_ = register_module("encoder", context.make_encoder());
-    projector_ = register_module(
-        "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
   }
 
-  Embeddings embed(const Batch& batch) override {
-    const torch::Tensor z = forward_views(batch.views(0), view_forward_, [this](const View& view) {
-      return projector_->forward(encoder_->forward(view));
-    });
-    return {{for_loss(z)}};
-  }
+  Embeddings embed(const Batch& batch) override { return {{project_views(batch, view_forward_)}}; }
 
   /// Memory: D * D floats three times; of several processes each has its part of the rows.
   StepOutput loss(const Embeddings& embeddings, const Batch& batch, const StepContext&) override {
@@ -75,14 +67,9 @@ class BarlowTwins : public Method {
     return output;
   }
 
-  Encoder& encoder() override { return *encoder_; }
-  MlpHead* projector() override { return projector_.get(); }
-
  private:
   Options options_;
   ViewForward view_forward_;
-  std::shared_ptr<Encoder> encoder_;
-  std::shared_ptr<MlpHead> projector_;
 };
 
 }  // namespace

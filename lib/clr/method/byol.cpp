@@ -12,11 +12,8 @@
 //   lightly's examples before it, by the next one's.
 // - Views go through the networks one by one whatever train.view_forward says, as in DeepMind's:
 //   batch norm's statistics are of one view, and the target's are of its own passes.
-#include "clr/dist/world.h"
 #include "clr/loss/contrastive.h"
-#include "clr/method/method.h"
-#include "clr/method/momentum_encoder.h"
-#include "clr/method/prediction_head.h"
+#include "clr/method/target_prediction.h"
 
 namespace clr {
 namespace {
@@ -35,35 +32,10 @@ struct Options : MomentumOptions {
   }
 };
 
-class Byol : public Method {
+class Byol : public TargetPrediction {
  public:
-  Byol(const Options& options, const MethodContext& context) : options_(options) {
-    require_two_views(context.view_groups, "byol");
-    encoder_ = register_module("encoder", context.make_encoder());
-    projector_ = register_module(
-        "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
-    predictor_ =
-        register_module("predictor", make_predictor(options.predictor, projector_->output_dim()));
-    target_ = register_module("target",
-                              std::make_shared<MomentumEncoder>(context, *encoder_, *projector_));
-  }
-
-  void before_step(const StepContext& context) override {
-    // Weights may have been loaded since the target was made.
-    if (context.step == 0) target_->copy(*encoder_, *projector_);
-  }
-
-  /// Predictions of both views, then the target's projections of both.
-  Embeddings embed(const Batch& batch) override {
-    const ViewGroup views = batch.views(0);
-    const torch::Tensor predictions =
-        forward_views(views, ViewForward::per_view, [this](const View& view) {
-          return predictor_->forward(projector_->forward(encoder_->forward(view)));
-        });
-    const torch::Tensor targets = forward_views(
-        views, ViewForward::per_view, [this](const View& view) { return target_->forward(view); });
-    return {{for_loss(predictions), for_loss(targets)}};
-  }
+  Byol(const Options& options, const MethodContext& context)
+      : TargetPrediction(options, options.predictor, context, "byol") {}
 
   StepOutput loss(const Embeddings& embeddings, const Batch& batch,
                   const StepContext& context) override {
@@ -73,23 +45,9 @@ class Byol : public Method {
     StepOutput output;
     output.loss = (4 - 4 * cosine) * share(batch);
     output.metrics = {{"positive_cosine", cosine.detach() * share(batch)}};
-    options_.add_metric(output, context, world().size());
+    add_momentum(output, context);
     return output;
   }
-
-  void after_step(const Embeddings&, const Batch&, const StepContext& context) override {
-    target_->follow(*encoder_, *projector_, options_.momentum_at(context));
-  }
-
-  Encoder& encoder() override { return *encoder_; }
-  MlpHead* projector() override { return projector_.get(); }
-
- private:
-  Options options_;
-  std::shared_ptr<Encoder> encoder_;
-  std::shared_ptr<MlpHead> projector_;
-  std::shared_ptr<MlpHead> predictor_;
-  std::shared_ptr<MomentumEncoder> target_;
 };
 
 }  // namespace

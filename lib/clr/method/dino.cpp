@@ -29,8 +29,8 @@
 
 #include "clr/dist/world.h"
 #include "clr/loss/contrastive.h"
-#include "clr/method/method.h"
 #include "clr/method/momentum_encoder.h"
+#include "clr/method/projecting_method.h"
 #include "clr/method/view_metrics.h"
 
 namespace clr {
@@ -70,18 +70,15 @@ struct Options : MomentumOptions {
   }
 };
 
-class Dino : public Method {
+class Dino : public ProjectingMethod {
  public:
   Dino(const Options& options, const MethodContext& context)
-      : options_(options), view_forward_(context.view_forward) {
+      : ProjectingMethod(context), options_(options), view_forward_(context.view_forward) {
     const int views = std::accumulate(context.view_groups.begin(), context.view_groups.end(), 0);
     if (views < 2) {
       throw Error(ErrorKind::config,
                   fmt::format("/augment/views: expected at least 2 views for dino, got {}", views));
     }
-    encoder_ = register_module("encoder", context.make_encoder());
-    projector_ = register_module(
-        "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
     target_ = register_module("target",
                               std::make_shared<MomentumEncoder>(context, *encoder_, *projector_));
     const std::int64_t width = projector_->output_dim();
@@ -110,9 +107,8 @@ class Dino : public Method {
   Embeddings embed(const Batch& batch) override {
     Embeddings embeddings;
     for (std::size_t g = 0; g < batch.groups.size(); ++g) {
-      const torch::Tensor z = forward_views(
-          batch.views(g), view_forward_,
-          [this](const View& view) { return projector_->forward(encoder_->forward(view)); });
+      const torch::Tensor z = forward_views(batch.views(g), view_forward_,
+                                            [this](const View& view) { return project(view); });
       embeddings.z.push_back(unit_rows(for_loss(z).flatten(0, 1)).view_as(z));
     }
     const torch::Tensor taught = forward_views(
@@ -168,9 +164,6 @@ class Dino : public Method {
     target_lengths_.lerp_(lengths_, 1 - momentum);
   }
 
-  Encoder& encoder() override { return *encoder_; }
-  MlpHead* projector() override { return projector_.get(); }
-
  private:
   static torch::Tensor effective(const torch::Tensor& prototypes, const torch::Tensor& lengths) {
     return unit_rows(prototypes) * lengths;
@@ -208,8 +201,6 @@ class Dino : public Method {
 
   Options options_;
   ViewForward view_forward_;
-  std::shared_ptr<Encoder> encoder_;
-  std::shared_ptr<MlpHead> projector_;
   std::shared_ptr<MomentumEncoder> target_;
   torch::Tensor prototypes_;         ///< [K, D]
   torch::Tensor lengths_;            ///< [K, 1]

@@ -31,7 +31,7 @@
 
 #include "clr/loss/contrastive.h"
 #include "clr/loss/nce.h"
-#include "clr/method/method.h"
+#include "clr/method/projecting_method.h"
 
 namespace clr {
 namespace {
@@ -65,10 +65,11 @@ torch::Tensor random_unit_rows(std::int64_t rows, std::int64_t width) {
   return unit_rows(at::rand({rows, width}) * 2 - 1);
 }
 
-class MemoryBank : public Method {
+class MemoryBank : public ProjectingMethod {
  public:
   MemoryBank(const Options& options, const MethodContext& context)
-      : options_(options),
+      : ProjectingMethod(context),
+        options_(options),
         view_forward_(context.view_forward),
         loss_backend_(context.loss_backend),
         half_precision_(context.half_precision),
@@ -79,9 +80,6 @@ class MemoryBank : public Method {
                               "sizes",
                               context.view_groups.size()));
     }
-    encoder_ = register_module("encoder", context.make_encoder());
-    projector_ = register_module(
-        "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
     bank_ = register_buffer("bank", random_unit_rows(images_, projector_->output_dim()));
     if (options.loss == BankLoss::nce) {
       // Minus infinity: nothing was seen yet.
@@ -90,12 +88,7 @@ class MemoryBank : public Method {
     }
   }
 
-  Embeddings embed(const Batch& batch) override {
-    const torch::Tensor z = forward_views(batch.views(0), view_forward_, [this](const View& view) {
-      return projector_->forward(encoder_->forward(view));
-    });
-    return {{for_loss(z)}};
-  }
+  Embeddings embed(const Batch& batch) override { return {{project_views(batch, view_forward_)}}; }
 
   StepOutput loss(const Embeddings& embeddings, const Batch& batch,
                   const StepContext& context) override {
@@ -130,9 +123,6 @@ class MemoryBank : public Method {
     }
     update_bank(embeddings, batch);
   }
-
-  Encoder& encoder() override { return *encoder_; }
-  MlpHead* projector() override { return projector_.get(); }
 
  private:
   static constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -217,8 +207,6 @@ class MemoryBank : public Method {
   LossBackend loss_backend_;
   bool half_precision_;
   std::int64_t images_;
-  std::shared_ptr<Encoder> encoder_;
-  std::shared_ptr<MlpHead> projector_;
   torch::Tensor bank_;            ///< [images, D], rows of unit length
   torch::Tensor log_normalizer_;  ///< float64 scalar, log(Z / images); with nce only
   /// Whether log_normalizer_ is known to hold a value, so that a GPU is asked no more.

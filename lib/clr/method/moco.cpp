@@ -21,8 +21,8 @@
 
 #include "clr/dist/world.h"
 #include "clr/loss/info_nce.h"
-#include "clr/method/method.h"
 #include "clr/method/momentum_encoder.h"
+#include "clr/method/projecting_method.h"
 #include "clr/method/row_queue.h"
 #include "clr/model/batch_norm.h"
 
@@ -49,14 +49,11 @@ struct Options : MomentumOptions {
   }
 };
 
-class MoCo : public Method {
+class MoCo : public ProjectingMethod {
  public:
   MoCo(const Options& options, const MethodContext& context)
-      : options_(options), loss_backend_(context.loss_backend) {
+      : ProjectingMethod(context), options_(options), loss_backend_(context.loss_backend) {
     require_two_views(context.view_groups, "moco");
-    encoder_ = register_module("encoder", context.make_encoder());
-    projector_ = register_module(
-        "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
     target_ = register_module("target",
                               std::make_shared<MomentumEncoder>(context, *encoder_, *projector_));
     queue_ = register_buffer("queue",
@@ -89,9 +86,9 @@ class MoCo : public Method {
   /// Queries of view 0, or of both; then keys of view 1, or of both.
   Embeddings embed(const Batch& batch) override {
     const ViewGroup views = batch.views(0);
-    const torch::Tensor queries = forward_views(
-        options_.symmetric ? views : views.narrow(0, 1), ViewForward::per_view,
-        [this](const View& view) { return projector_->forward(encoder_->forward(view)); });
+    const torch::Tensor queries =
+        forward_views(options_.symmetric ? views : views.narrow(0, 1), ViewForward::per_view,
+                      [this](const View& view) { return project(view); });
     const torch::Tensor keys =
         forward_views(options_.symmetric ? views : views.narrow(1, 1), ViewForward::per_view,
                       [&](const View& view) { return keys_of(view, batch); });
@@ -125,9 +122,6 @@ class MoCo : public Method {
             unit_rows(gather(embeddings.z.at(1).detach(), batch, 1).flatten(0, 1)));
   }
 
-  Encoder& encoder() override { return *encoder_; }
-  MlpHead* projector() override { return projector_.get(); }
-
  private:
   /// Where batch norm sees parts of the batch, the keys' are other ones: whatever process an image
   /// is of, its key may be made by any.
@@ -152,8 +146,6 @@ class MoCo : public Method {
   Options options_;
   LossBackend loss_backend_;
   StepContext context_;
-  std::shared_ptr<Encoder> encoder_;
-  std::shared_ptr<MlpHead> projector_;
   std::shared_ptr<MomentumEncoder> target_;
   torch::Tensor queue_;           ///< [K, D], unit rows
   torch::Tensor queue_position_;  ///< where the next key goes: the oldest one's row

@@ -11,11 +11,8 @@
 //   further along the ramp; here, as in solo-learn, a step's momentum follows that step.
 // - solo-learn's prediction head ends without batch norm: predictor.batch_norm = hidden.
 // - Views go through the networks one by one whatever train.view_forward says, as in both.
-#include "clr/dist/world.h"
 #include "clr/loss/contrastive.h"
-#include "clr/method/method.h"
-#include "clr/method/momentum_encoder.h"
-#include "clr/method/prediction_head.h"
+#include "clr/method/target_prediction.h"
 
 namespace clr {
 namespace {
@@ -36,38 +33,13 @@ struct Options : MomentumOptions {
   }
 };
 
-class MoCoV3 : public Method {
+class MoCoV3 : public TargetPrediction {
  public:
   MoCoV3(const Options& options, const MethodContext& context)
-      : options_(options),
+      : TargetPrediction(options, options.predictor, context, "moco_v3"),
+        temperature_(options.temperature),
         loss_backend_(context.loss_backend),
-        half_precision_(context.half_precision) {
-    require_two_views(context.view_groups, "moco_v3");
-    encoder_ = register_module("encoder", context.make_encoder());
-    projector_ = register_module(
-        "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
-    predictor_ =
-        register_module("predictor", make_predictor(options.predictor, projector_->output_dim()));
-    target_ = register_module("target",
-                              std::make_shared<MomentumEncoder>(context, *encoder_, *projector_));
-  }
-
-  void before_step(const StepContext& context) override {
-    // Weights may have been loaded since the target was made.
-    if (context.step == 0) target_->copy(*encoder_, *projector_);
-  }
-
-  /// Queries of both views, then keys of both.
-  Embeddings embed(const Batch& batch) override {
-    const ViewGroup views = batch.views(0);
-    const torch::Tensor queries =
-        forward_views(views, ViewForward::per_view, [this](const View& view) {
-          return predictor_->forward(projector_->forward(encoder_->forward(view)));
-        });
-    const torch::Tensor keys = forward_views(
-        views, ViewForward::per_view, [this](const View& view) { return target_->forward(view); });
-    return {{for_loss(queries), for_loss(keys)}};
-  }
+        half_precision_(context.half_precision) {}
 
   StepOutput loss(const Embeddings& embeddings, const Batch& batch,
                   const StepContext& context) override {
@@ -81,8 +53,7 @@ class MoCoV3 : public Method {
     for (std::int64_t view = 0; view < 2; ++view) {
       const torch::Tensor rows = unit_rows(queries[view]);
       const torch::Tensor columns = unit_rows(keys[1 - view]);
-      const torch::Tensor direction =
-          cross_entropy(rows, columns, first) * (2 * options_.temperature);
+      const torch::Tensor direction = cross_entropy(rows, columns, first) * (2 * temperature_);
       total = total.defined() ? total + direction : direction;
       pairs += (rows * columns.narrow(0, first, rows.size(0))).detach().sum();
       all += rows.detach().sum(0).dot(columns.sum(0));
@@ -91,16 +62,9 @@ class MoCoV3 : public Method {
     const double n = static_cast<double>(queries.size(1)) / share(batch);
     output.metrics = {{"positive_cosine", pairs / (2 * n)},
                       {"negative_cosine", (all - pairs) / (2 * n * (n - 1))}};
-    options_.add_metric(output, context, world().size());
+    add_momentum(output, context);
     return output;
   }
-
-  void after_step(const Embeddings&, const Batch&, const StepContext& context) override {
-    target_->follow(*encoder_, *projector_, options_.momentum_at(context));
-  }
-
-  Encoder& encoder() override { return *encoder_; }
-  MlpHead* projector() override { return projector_.get(); }
 
  private:
   /// Mean over the rows, column first + i being row i's class.
@@ -109,7 +73,7 @@ class MoCoV3 : public Method {
     ContrastiveProblem problem;
     problem.rows = rows;
     problem.columns = columns;
-    problem.inverse_temperature = inverse_temperature(options_.temperature, rows.device());
+    problem.inverse_temperature = inverse_temperature(temperature_, rows.device());
     problem.pairing = Pairing::same_index;
     problem.row_offset = first;
     problem.backend = loss_backend_;
@@ -118,13 +82,9 @@ class MoCoV3 : public Method {
     return pair_cross_entropy(sums.pairs, sums.rows).mean();
   }
 
-  Options options_;
+  double temperature_;
   LossBackend loss_backend_;
   bool half_precision_;
-  std::shared_ptr<Encoder> encoder_;
-  std::shared_ptr<MlpHead> projector_;
-  std::shared_ptr<MlpHead> predictor_;
-  std::shared_ptr<MomentumEncoder> target_;
 };
 
 }  // namespace

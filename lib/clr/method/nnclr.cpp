@@ -20,8 +20,8 @@
 #include <algorithm>
 
 #include "clr/loss/contrastive.h"
-#include "clr/method/method.h"
 #include "clr/method/prediction_head.h"
+#include "clr/method/projecting_method.h"
 #include "clr/method/row_queue.h"
 
 namespace clr {
@@ -40,17 +40,15 @@ struct Options {
   }
 };
 
-class NnClr : public Method {
+class NnClr : public ProjectingMethod {
  public:
   NnClr(const Options& options, const MethodContext& context)
-      : options_(options),
+      : ProjectingMethod(context),
+        options_(options),
         loss_backend_(context.loss_backend),
         half_precision_(context.half_precision),
         view_forward_(context.view_forward) {
     require_two_views(context.view_groups, "nnclr");
-    encoder_ = register_module("encoder", context.make_encoder());
-    projector_ = register_module(
-        "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
     predictor_ =
         register_module("predictor", make_predictor(options.predictor, projector_->output_dim()));
     queue_ = register_buffer("queue",
@@ -60,14 +58,9 @@ class NnClr : public Method {
 
   /// Predictions of both views, then projections of both, without a graph.
   Embeddings embed(const Batch& batch) override {
-    std::vector<torch::Tensor> projections;
-    const ViewGroup views = batch.views(0);
-    const torch::Tensor predictions = forward_views(views, view_forward_, [&](const View& view) {
-      const torch::Tensor z = projector_->forward(encoder_->forward(view));
-      projections.push_back(z.detach());
-      return predictor_->forward(z);
-    });
-    return {{for_loss(predictions), for_loss(at::cat(projections).view_as(predictions))}};
+    return predictions_and_projections(
+        batch.views(0), view_forward_, [this](const View& view) { return project(view); },
+        *predictor_);
   }
 
   StepOutput loss(const Embeddings& embeddings, const Batch& batch, const StepContext&) override {
@@ -106,9 +99,6 @@ class NnClr : public Method {
     enqueue(queue_, queue_position_, unit_rows(gather(embeddings.z.at(1)[0].detach(), batch)));
   }
 
-  Encoder& encoder() override { return *encoder_; }
-  MlpHead* projector() override { return projector_.get(); }
-
  private:
   /// The queue's row nearest to each of `rows`, piece by piece, so that no matrix of both is held.
   torch::Tensor neighbors(const torch::Tensor& rows) const {
@@ -126,8 +116,6 @@ class NnClr : public Method {
   LossBackend loss_backend_;
   bool half_precision_;
   ViewForward view_forward_;
-  std::shared_ptr<Encoder> encoder_;
-  std::shared_ptr<MlpHead> projector_;
   std::shared_ptr<MlpHead> predictor_;
   torch::Tensor queue_;           ///< [K, D], unit rows
   torch::Tensor queue_position_;  ///< where the next row goes: the oldest one

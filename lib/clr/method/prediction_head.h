@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "clr/config/fields.h"
+#include "clr/method/method.h"
 #include "clr/model/mlp_head.h"
 
 namespace clr {
@@ -27,5 +29,11 @@ struct PredictorOptions {
 };
 
 std::shared_ptr<MlpHead> make_predictor(const PredictorOptions& options, std::int64_t width);
+
+/// Predictions [V, N, D] of a group's views, with a graph, then the projections that they are made of,
+/// without one; as losses take them.
+Embeddings predictions_and_projections(const ViewGroup& group, ViewForward mode,
+                                       const std::function<torch::Tensor(const View&)>& project,
+                                       MlpHead& predictor);
 
 }  // namespace clr

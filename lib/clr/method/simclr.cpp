@@ -16,7 +16,7 @@
 
 #include "clr/loss/multi_view.h"
 #include "clr/loss/nt_xent.h"
-#include "clr/method/method.h"
+#include "clr/method/projecting_method.h"
 #include "clr/method/view_metrics.h"
 
 namespace clr {
@@ -87,10 +87,11 @@ torch::Tensor share_above(const torch::Tensor& unit, const torch::Tensor& all, d
   return (above - own - 2 * pairs).to(torch::kFloat64) / (count * (count - 2));
 }
 
-class SimClr : public Method {
+class SimClr : public ProjectingMethod {
  public:
   SimClr(const Options& options, const MethodContext& context)
-      : options_(options),
+      : ProjectingMethod(context),
+        options_(options),
         view_forward_(context.view_forward),
         classes_(context.classes),
         dataset_size_(context.dataset_size) {
@@ -118,17 +119,9 @@ class SimClr : public Method {
     if (options.false_negatives == FalseNegatives::cosine) {
       loss_options_.cosine_limit = options.cosine_limit;
     }
-    encoder_ = register_module("encoder", context.make_encoder());
-    projector_ = register_module(
-        "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
   }
 
-  Embeddings embed(const Batch& batch) override {
-    const torch::Tensor z = forward_views(batch.views(0), view_forward_, [this](const View& view) {
-      return projector_->forward(encoder_->forward(view));
-    });
-    return {{for_loss(z)}};
-  }
+  Embeddings embed(const Batch& batch) override { return {{project_views(batch, view_forward_)}}; }
 
   StepOutput loss(const Embeddings& embeddings, const Batch& batch, const StepContext&) override {
     const torch::Tensor& z = embeddings.z.at(0);
@@ -146,9 +139,6 @@ class SimClr : public Method {
     }
     return output;
   }
-
-  Encoder& encoder() override { return *encoder_; }
-  MlpHead* projector() override { return projector_.get(); }
 
  private:
   /// Mean cosine of the views of one image, and of rows of two images: the latter by way of the sum of
@@ -217,8 +207,6 @@ class SimClr : public Method {
   ViewForward view_forward_;
   std::int64_t classes_;
   std::int64_t dataset_size_;
-  std::shared_ptr<Encoder> encoder_;
-  std::shared_ptr<MlpHead> projector_;
 };
 
 }  // namespace

@@ -10,11 +10,9 @@
 // - The paper's code lets the head's learning rate fall with the others' unless it is told not to
 //   (--fix-pred-lr), as its recipe does; here it is kept unless told otherwise.
 // - Views go through the networks one by one whatever train.view_forward says, as in the paper's code.
-#include <ATen/ops/stack.h>
-
 #include "clr/loss/contrastive.h"
-#include "clr/method/method.h"
 #include "clr/method/prediction_head.h"
+#include "clr/method/projecting_method.h"
 
 namespace clr {
 namespace {
@@ -30,27 +28,20 @@ struct Options {
   }
 };
 
-class SimSiam : public Method {
+class SimSiam : public ProjectingMethod {
  public:
-  SimSiam(const Options& options, const MethodContext& context) : options_(options) {
+  SimSiam(const Options& options, const MethodContext& context)
+      : ProjectingMethod(context), options_(options) {
     require_two_views(context.view_groups, "simsiam");
-    encoder_ = register_module("encoder", context.make_encoder());
-    projector_ = register_module(
-        "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
     predictor_ =
         register_module("predictor", make_predictor(options.predictor, projector_->output_dim()));
   }
 
   /// Predictions of both views, then projections of both, without a graph.
   Embeddings embed(const Batch& batch) override {
-    std::vector<torch::Tensor> projections;
-    const torch::Tensor predictions =
-        forward_views(batch.views(0), ViewForward::per_view, [&](const View& view) {
-          const torch::Tensor z = projector_->forward(encoder_->forward(view));
-          projections.push_back(z.detach());
-          return predictor_->forward(z);
-        });
-    return {{for_loss(predictions), for_loss(at::stack(projections))}};
+    return predictions_and_projections(
+        batch.views(0), ViewForward::per_view, [this](const View& view) { return project(view); },
+        *predictor_);
   }
 
   StepOutput loss(const Embeddings& embeddings, const Batch& batch, const StepContext&) override {
@@ -78,13 +69,8 @@ class SimSiam : public Method {
     return groups;
   }
 
-  Encoder& encoder() override { return *encoder_; }
-  MlpHead* projector() override { return projector_.get(); }
-
  private:
   Options options_;
-  std::shared_ptr<Encoder> encoder_;
-  std::shared_ptr<MlpHead> projector_;
   std::shared_ptr<MlpHead> predictor_;
 };
 

@@ -11,7 +11,7 @@
 #include <ATen/ops/zeros.h>
 
 #include "clr/loss/supcon.h"
-#include "clr/method/method.h"
+#include "clr/method/projecting_method.h"
 
 namespace clr {
 namespace {
@@ -30,26 +30,19 @@ struct Options {
   }
 };
 
-class SupCon : public Method {
+class SupCon : public ProjectingMethod {
  public:
   SupCon(const Options& options, const MethodContext& context)
-      : options_(options),
+      : ProjectingMethod(context),
+        options_(options),
         backend_(context.loss_backend),
         view_forward_(context.view_forward),
         classes_(context.classes) {
     require_labels(context, "supcon");
     require_views_of_one_size(context.view_groups, "supcon");
-    encoder_ = register_module("encoder", context.make_encoder());
-    projector_ = register_module(
-        "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
   }
 
-  Embeddings embed(const Batch& batch) override {
-    const torch::Tensor z = forward_views(batch.views(0), view_forward_, [this](const View& view) {
-      return projector_->forward(encoder_->forward(view));
-    });
-    return {{for_loss(z)}};
-  }
+  Embeddings embed(const Batch& batch) override { return {{project_views(batch, view_forward_)}}; }
 
   StepOutput loss(const Embeddings& embeddings, const Batch& batch, const StepContext&) override {
     const torch::Tensor rows = embeddings.z.at(0).flatten(0, 1);
@@ -62,9 +55,6 @@ class SupCon : public Method {
     output.metrics = {{"positive_cosine", positive}, {"negative_cosine", negative}};
     return output;
   }
-
-  Encoder& encoder() override { return *encoder_; }
-  MlpHead* projector() override { return projector_.get(); }
 
  private:
   /// Mean cosine of rows of one class, and of rows of two, of rows [M, D], by way of the classes'
@@ -93,8 +83,6 @@ class SupCon : public Method {
   LossBackend backend_;
   ViewForward view_forward_;
   std::int64_t classes_;
-  std::shared_ptr<Encoder> encoder_;
-  std::shared_ptr<MlpHead> projector_;
 };
 
 }  // namespace

@@ -27,7 +27,7 @@
 
 #include "clr/dist/world.h"
 #include "clr/loss/sinkhorn.h"
-#include "clr/method/method.h"
+#include "clr/method/projecting_method.h"
 #include "clr/method/view_metrics.h"
 
 namespace clr {
@@ -60,10 +60,10 @@ struct Options {
   }
 };
 
-class Swav : public Method {
+class Swav : public ProjectingMethod {
  public:
   Swav(const Options& options, const MethodContext& context)
-      : options_(options), view_forward_(context.view_forward) {
+      : ProjectingMethod(context), options_(options), view_forward_(context.view_forward) {
     const std::int64_t assigned = context.view_groups.front();
     if (assigned < 2) {
       throw Error(ErrorKind::config,
@@ -71,9 +71,6 @@ class Swav : public Method {
                               "swav, got {}; these give each other their codes",
                               assigned));
     }
-    encoder_ = register_module("encoder", context.make_encoder());
-    projector_ = register_module(
-        "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
     const std::int64_t width = projector_->output_dim();
     // As torch.nn.Linear's weight but for the length of the rows.
     prototypes_ = register_parameter(
@@ -156,9 +153,6 @@ class Swav : public Method {
                      .narrow(1, 0, options_.queue_length));
   }
 
-  Encoder& encoder() override { return *encoder_; }
-  MlpHead* projector() override { return projector_.get(); }
-
  private:
   bool frozen(const StepContext& context) const {
     return context.step < options_.freeze_prototypes_steps;
@@ -204,8 +198,6 @@ class Swav : public Method {
 
   Options options_;
   ViewForward view_forward_;
-  std::shared_ptr<Encoder> encoder_;
-  std::shared_ptr<MlpHead> projector_;
   torch::Tensor prototypes_;  ///< [K, D]
   torch::Tensor queue_;       ///< [assigned views, queue_length, D]; undefined without a queue
   bool queue_full_ = false;   ///< what the queue says of itself, remembered

@@ -20,7 +20,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "clr/dist/world.h"
-#include "clr/method/method.h"
+#include "clr/method/projecting_method.h"
 
 namespace clr {
 namespace {
@@ -39,22 +39,14 @@ struct Options {
   }
 };
 
-class VicReg : public Method {
+class VicReg : public ProjectingMethod {
  public:
   VicReg(const Options& options, const MethodContext& context)
-      : options_(options), view_forward_(context.view_forward) {
+      : ProjectingMethod(context), options_(options), view_forward_(context.view_forward) {
     require_views_of_one_size(context.view_groups, "vicreg");
-    encoder_ = register_module("encoder", context.make_encoder());
-    projector_ = register_module(
-        "projector", std::make_shared<MlpHead>(encoder_->feature_dim(), context.projector));
   }
 
-  Embeddings embed(const Batch& batch) override {
-    const torch::Tensor z = forward_views(batch.views(0), view_forward_, [this](const View& view) {
-      return projector_->forward(encoder_->forward(view));
-    });
-    return {{for_loss(z)}};
-  }
+  Embeddings embed(const Batch& batch) override { return {{project_views(batch, view_forward_)}}; }
 
   /// Memory: V * D * D floats twice; of several processes each has its part of the rows.
   StepOutput loss(const Embeddings& embeddings, const Batch& batch, const StepContext&) override {
@@ -89,14 +81,9 @@ class VicReg : public Method {
     return output;
   }
 
-  Encoder& encoder() override { return *encoder_; }
-  MlpHead* projector() override { return projector_.get(); }
-
  private:
   Options options_;
   ViewForward view_forward_;
-  std::shared_ptr<Encoder> encoder_;
-  std::shared_ptr<MlpHead> projector_;
 };
 
 }  // namespace
