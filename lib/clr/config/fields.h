@@ -225,15 +225,17 @@ Json dump_value(const T& value) {
 template <class T, class Constraint = AnyValue>
 Json value_schema(const Constraint& constraint = {});
 
-/// JSON Schema (draft 2020-12) of a struct, defaults included.
+/// JSON Schema (draft 2020-12) of a struct, defaults included: its own, or those that a struct around it
+/// gives it.
 template <HasFields T>
-Json fields_schema() {
+Json fields_schema(const T& defaults = T{}) {
   Json properties = Json::object();
-  const T defaults{};
   T::fields([&](const char* key, auto member, const auto&... rest) {
     using Value = std::remove_cvref_t<decltype(defaults.*member)>;
     Json property;
-    if constexpr (sizeof...(rest) == 2) {
+    if constexpr (HasFields<Value> && !kIsComponent<Value>) {
+      property = fields_schema(defaults.*member);
+    } else if constexpr (sizeof...(rest) == 2) {
       property = value_schema<Value>(std::get<0>(std::tie(rest...)));
     } else {
       property = value_schema<Value>();

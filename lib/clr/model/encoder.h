@@ -48,10 +48,11 @@ struct ComponentTraits<Encoder> {
   static const ComponentTable& table() { return encoders(); }
 };
 
-/// The encoder that tensors of a bare file describe, by torchvision's names (a leading `encoder.`
-/// is ignored, `fc.` and anything that is not the encoder's too).
+/// The encoder that tensors of a bare file describe, by torchvision's names or timm's for vision
+/// transformers (a leading `encoder.` is ignored, `fc.` and anything that is not the encoder's too).
 ///
-/// Depth by the blocks of each stage and by `conv3`, stem by conv1's kernel, width by its channels.
+/// A ResNet's depth by the blocks of each stage and by `conv3`, stem by conv1's kernel, width by its channels; a
+/// transformer's width, patch and image size by its patch projection and position embeddings.
 /// Options that leave no trace in the shapes have their defaults.
 /// Throws:  Error{checkpoint} naming `where` and what was missing when no known architecture fits.
 Component<Encoder> infer_encoder(

@@ -21,7 +21,7 @@ constexpr auto enum_names(HeadBatchNorm) { return std::array{"none", "hidden", "
 enum class HeadActivation { relu, gelu };
 constexpr auto enum_names(HeadActivation) { return std::array{"relu", "gelu"}; }
 
-/// A multi-layer perceptron: the `projector` section, and later the prediction heads.
+/// A multi-layer perceptron: the `projector` section, and prediction heads.
 struct MlpHeadConfig {
   std::int64_t layers = 2;
   std::int64_t hidden = 2048;
