@@ -95,12 +95,14 @@ for checkpoint in "$work/run" "$work/resnet50.safetensors" "$work/solo_learn.saf
 done
 # A vision transformer, of images of another size than its position embeddings are for.
 "$clr" pretrain --config simclr_vit_cifar10_tiny --data "$work/photos" --out "$work/vit" --quiet \
-  --set data.labels=none --set train.batch_size=8 --set train.epochs=1 --set encoder.image_size=48 --set schedule.warmup_epochs=0 \
+  --set data.labels=none --set train.batch_size=8 --set train.epochs=1 \
+  --set encoder.image_size=48 --set schedule.warmup_epochs=0 \
   --set train.precision=float32 --set train.knn_every_epochs=0 --set train.health_every_epochs=0
 round "$work/vit" timm safetensors feature
 round "$work/vit" torchscript pt feature
-for format in torchvision onnx; do
-  if "$clr" export --checkpoint "$work/vit" --format $format --output "$work/vit.$format" 2>"$work/stderr" ||
+for file in torchvision.safetensors onnx.onnx; do
+  format=${file%.*}
+  if "$clr" export --checkpoint "$work/vit" --format "$format" --output "$work/vit_$file" 2>"$work/stderr" ||
     ! grep -q "take timm" "$work/stderr"; then
     echo "FAIL a vision transformer as $format was not refused"
     failed=1
