@@ -14,8 +14,8 @@ check() {
       awk -F: '
         function offend(why) { print file ":" line ": " why; bad = 1 }
         BEGIN {
-          split("core config dist augment model loss optim io data method eval train app", names, " ")
-          split("0 1 2 3 3 3 3 3 4 4 5 6 7", ranks, " ")
+          split("core config dist augment model loss optim io text data method eval train app", names, " ")
+          split("0 1 2 3 3 3 3 3 3 4 4 5 6 7", ranks, " ")
           for (i in names) rank[names[i]] = ranks[i]
         }
         {
