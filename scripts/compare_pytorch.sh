@@ -18,7 +18,9 @@ in the same setting and of clr with precision and memory format left to it, inte
 --parity: whole trainings and their evaluation, side by side; exit 1 when outside the band
   --seeds "0 1 2"  seeds
   --clr-only       do not run PyTorch: compare with the runs found in DIR, else the noted numbers
-  --auto           clr's defaults instead of float32 NCHW
+  --auto           clr's defaults instead of float32; --bfloat16: both programs in bfloat16
+  --compute-threads N   of each program (default: 2); with 1, two of these scripts with other
+                   --seeds and the same --out can share two cores
 
 The machine should be quiet. The programs: $CLR (default: build/release/clr), and
 $CLR_PEERS_PYTHON or the Python of scripts/setup.sh --peers.
@@ -28,18 +30,20 @@ END
 # shellcheck source=scripts/compare_common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/compare_common.sh"
 data='' out=runs/compare_pytorch mode=speed repeats=3 epochs=2 pillow=no
-seeds="0 1 2" clr_only=no variant=float32
+seeds="0 1 2" clr_only=no variant=float32 compute_threads=2
 while [ $# -gt 0 ]; do
   case $1 in
-    --data | --out | --repeats | --epochs | --seeds)
+    --data | --out | --repeats | --epochs | --seeds | --compute-threads)
       [ $# -ge 2 ] || fail "$1 needs a value"
-      declare "${1#--}=$2"
+      option=${1#--}
+      declare "${option//-/_}=$2"
       shift
       ;;
     --parity) mode=parity ;;
     --clr-only) clr_only=yes ;;
     --pillow) pillow=yes ;;
     --auto) variant=auto ;;
+    --bfloat16) variant=bfloat16 ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; fail "unknown option $1" ;;
   esac
@@ -56,12 +60,12 @@ list_images "$list" 0 1000
 
 float32=(--set train.precision=float32 --set train.memory_format=contiguous)
 common=(--config simclr_cifar10_tiny --data "$list" --threads 1 --json
-  --set train.compute_threads=2)
+  --set "train.compute_threads=$compute_threads")
 
 compare_speed() {
   local folder=$out/speed r flags
   local pytorch=("$python" "$peers/simclr_pytorch.py" --data "$data" --epochs "$epochs" --workers 1
-    --compute-threads 2 --no-eval --json)
+    --compute-threads "$compute_threads" --no-eval --json)
   mkdir -p "$folder"
   begun_with "$folder/arguments.txt" --epochs "$epochs"
   warn_if_busy
@@ -89,17 +93,18 @@ clr_parity_run() {
 
 compare_parity() {
   # The layout changes the order of sums alone; channels-last takes half the time.
-  local folder=$out/parity seed program=clr flags=(--set train.precision=float32)
-  if [ "$variant" = auto ]; then program=clr_auto flags=(); fi
+  local folder=$out/parity seed program=clr peer=pytorch flags=(--set train.precision=float32) peer_flags=()
+  if [ "$variant" != float32 ]; then program=clr_auto flags=(); fi
+  if [ "$variant" = bfloat16 ]; then peer=pytorch_bfloat16 peer_flags=(--precision bfloat16); fi
   mkdir -p "$folder"
   for seed in $seeds; do
     clr_parity_run "$program.seed_$seed" "$seed" "${flags[@]}"
     if [ $clr_only = no ]; then
-      run_to "$folder/pytorch.seed_$seed.json" "$python" "$peers/simclr_pytorch.py" \
-        --data "$data" --seed "$seed" --workers 1 --compute-threads 2 --json
+      run_to "$folder/$peer.seed_$seed.json" "$python" "$peers/simclr_pytorch.py" --data "$data" \
+        --seed "$seed" --workers 1 --compute-threads "$compute_threads" --channels-last --json "${peer_flags[@]}"
     fi
   done
-  "$python" "$peers/compare_tables.py" parity "$folder" "$program" "$seeds"
+  "$python" "$peers/compare_tables.py" parity "$folder" "$program" "$peer" "$seeds"
 }
 
 compare_$mode

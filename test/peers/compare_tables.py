@@ -4,7 +4,8 @@
 
   list FOLDER SKIP COUNT     COUNT files of each class of FOLDER after the first SKIP, path,label
   speed DIR                  table of DIR/<program>.<repetition>.json
-  parity DIR PROGRAM SEEDS   table of PROGRAM against pytorch; exit 1 outside the band
+  parity DIR PROGRAM PEER SEEDS
+                             table of PROGRAM against PEER; exit 1 outside the band
   methods DIR METHODS SEEDS JUDGED
                              table of DIR/<method>.seed_<seed>, as scripts/compare_methods.sh leaves
                              them; JUDGED: eval (on the test images) or holdout
@@ -12,6 +13,7 @@
 
 import csv
 import json
+import math
 import pathlib
 import statistics
 import sys
@@ -73,20 +75,28 @@ def run_values(folder, program, seed):
     return {"knn": knn_10(judged), "linear": judged["top1"], "loss": trained["loss"]}
 
 
-def parity(folder, program, seeds):
+def standard_error(a, b):
+    """Of the difference of two means, each side with a variance of its own (Welch)."""
+    if min(len(a), len(b)) < 2:
+        return math.nan
+    return math.sqrt(statistics.variance(a) / len(a) + statistics.variance(b) / len(b))
+
+
+def parity(folder, program, peer, seeds):
     ours = [run_values(folder, program, seed) for seed in seeds]
-    theirs = [run_values(folder, "pytorch", seed) for seed in seeds]
-    label = "pytorch"
-    if None in theirs:
+    theirs = [run_values(folder, peer, seed) for seed in seeds]
+    label = peer
+    if None in theirs and peer == "pytorch":
         reference = {r["seed"]: r for r in
                      json.loads((HERE / "simclr_cifar10_reference.json").read_text())["runs"]}
         theirs = [reference[s] for s in reference]
         label = "pytorch (noted)"
-    if None in ours:
-        missing = [s for s, v in zip(seeds, ours) if v is None]
-        raise SystemExit(f"{folder}: no finished {program} run of seed {missing}")
-    rows = [["", f"{program}, mean", "values", f"{label}, mean", "values", "difference", "band",
-             "ok"]]
+    for side, values in ((program, ours), (peer, theirs)):
+        if None in values:
+            missing = [s for s, v in zip(seeds, values) if v is None]
+            raise SystemExit(f"{folder}: no finished {side} run of seed {missing}")
+    rows = [["", f"{program}, mean", "values", f"{label}, mean", "values", "difference",
+             "its standard error", "band", "ok"]]
     good = True
     for name, key, factor, decimals, band in BANDS:
         a, b = ([run[key] * factor for run in runs] for runs in (ours, theirs))
@@ -96,7 +106,7 @@ def parity(folder, program, seeds):
         show = lambda values: " ".join(f"{v:.{decimals}f}" for v in values)
         rows.append([name, f"{statistics.mean(a):.{decimals}f}", show(a),
                      f"{statistics.mean(b):.{decimals}f}", show(b), f"{difference:+.{decimals}f}",
-                     f"{band:g}", "yes" if inside else "NO"])
+                     f"{standard_error(a, b):.{decimals}f}", f"{band:g}", "yes" if inside else "NO"])
     print_table(rows)
     return good
 
@@ -169,8 +179,8 @@ def main(arguments):
         print_list(arguments[1], int(arguments[2]), int(arguments[3]))
     elif len(arguments) == 2 and arguments[0] == "speed":
         speed(arguments[1])
-    elif len(arguments) == 4 and arguments[0] == "parity":
-        return 0 if parity(arguments[1], arguments[2], arguments[3].split()) else 1
+    elif len(arguments) == 5 and arguments[0] == "parity":
+        return 0 if parity(*arguments[1:4], arguments[4].split()) else 1
     elif len(arguments) == 5 and arguments[0] == "methods":
         methods(arguments[1], arguments[2].split(), arguments[3].split(), arguments[4])
     else:
