@@ -165,8 +165,8 @@ CATCH_TEST_CASE("views go through a network together or one by one", "[method]")
   const Tensor group = tiny_batch({3}).groups[0];
   std::vector<std::int64_t> rows;
   const auto encode = [&](const View& view) {
-    rows.push_back(view.pixels.size(0));
-    return view.pixels.flatten(1).narrow(1, 0, 5) * 2;
+    rows.push_back(view.input.size(0));
+    return view.input.flatten(1).narrow(1, 0, 5) * 2;
   };
   const Tensor expected = group.flatten(2).narrow(2, 0, 5) * 2;
   CATCH_CHECK(torch::equal(clr::forward_views({group}, clr::ViewForward::joint, encode), expected));
@@ -182,7 +182,7 @@ CATCH_TEST_CASE("views go through a network together or one by one", "[method]")
     std::vector<Tensor> seen;
     clr::forward_views({group, keys}, mode, [&](const View& view) {
       seen.push_back(view.keys);
-      return view.pixels.flatten(1);
+      return view.input.flatten(1);
     });
     CATCH_CHECK(torch::equal(at::cat(seen), keys.flatten()));
   }
@@ -190,9 +190,9 @@ CATCH_TEST_CASE("views go through a network together or one by one", "[method]")
   // Channels-last views are passed on as they lie.
   const Tensor interleaved = group.permute({0, 1, 3, 4, 2}).contiguous().permute({0, 1, 4, 2, 3});
   clr::forward_views({interleaved}, clr::ViewForward::joint, [&](const View& view) {
-    CATCH_CHECK(view.pixels.is_contiguous(torch::MemoryFormat::ChannelsLast));
-    CATCH_CHECK(view.pixels.data_ptr() == interleaved.data_ptr());
-    return view.pixels.flatten(1);
+    CATCH_CHECK(view.input.is_contiguous(torch::MemoryFormat::ChannelsLast));
+    CATCH_CHECK(view.input.data_ptr() == interleaved.data_ptr());
+    return view.input.flatten(1);
   });
 }
 

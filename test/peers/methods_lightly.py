@@ -151,6 +151,7 @@ class BYOL(nn.Module):
 
 
 class SimSiam(nn.Module):
+    batch_size = 64
     learning_rate = 0.06
     epochs = 15
     constant = "predictor."
@@ -226,8 +227,9 @@ def main():
     torch.manual_seed(args.seed)
     train_folder = os.path.join(args.data, "train")
     paths, labels = simclr_data.list_images(train_folder, args.per_class)
-    loader = simclr_data.train_loader(paths, 256, args.workers, args.seed)
     model = METHODS[args.method](args)
+    batch_size = getattr(model, "batch_size", 256)
+    loader = simclr_data.train_loader(paths, batch_size, args.workers, args.seed)
     model.to(memory_format=torch.channels_last).train()
     optimizer = model.optimizer()
     epochs = args.epochs or model.epochs
@@ -248,7 +250,7 @@ def main():
             losses.append(float(loss.detach()))
             step += 1
         print(f"epoch {epoch + 1}/{epochs} loss {sum(losses) / len(losses):.4f} "
-              f"{step * 256 / (time.perf_counter() - began):.0f} images/s", file=sys.stderr,
+              f"{step * batch_size / (time.perf_counter() - began):.0f} images/s", file=sys.stderr,
               flush=True)
 
     if args.holdout:

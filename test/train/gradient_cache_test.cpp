@@ -37,7 +37,7 @@ class TinyEncoder : public clr::Encoder {
   explicit TinyEncoder(std::int64_t pixels)
       : linear(register_module("linear", torch::nn::Linear(pixels, kWidth))) {}
   Tensor forward(const clr::View& view) override {
-    return torch::tanh(linear->forward(view.pixels.flatten(1)));
+    return torch::tanh(linear->forward(view.input.flatten(1)));
   }
   std::int64_t feature_dim() const override { return kWidth; }
   std::int64_t layers() const override { return 0; }

@@ -10,8 +10,8 @@
 
 namespace clr {
 
-/// An image that could not be read, and why. Its place in the batch was dropped or filled by
-/// another image.
+/// An image (or text) that could not be read, and why. Its place in the batch was dropped or filled
+/// by another.
 struct BadImage {
   std::int64_t index = 0;
   std::string name;
@@ -20,12 +20,12 @@ struct BadImage {
 
 /// Views of one size, and what keys the draws that a network makes for each row.
 struct ViewGroup {
-  torch::Tensor pixels;  ///< [V, N, 3, H, W]
+  torch::Tensor input;  ///< pixels [V, N, 3, H, W], or tokens [V, N, L]
   torch::Tensor
       keys{};  ///< int64 [V, N] on the CPU; undefined: networks leave nothing out at random
 
   ViewGroup narrow(std::int64_t first, std::int64_t count) const {
-    return {pixels.narrow(0, first, count),
+    return {input.narrow(0, first, count),
             keys.defined() ? keys.narrow(0, first, count) : torch::Tensor()};
   }
   torch::Tensor flat_keys() const { return keys.defined() ? keys.flatten() : torch::Tensor(); }
@@ -34,7 +34,8 @@ struct ViewGroup {
 /// One step's input.
 ///
 /// Shapes:  groups[g] [V_g, N, 3, H_g, W_g], float32 or bfloat16, contiguous, or channels-last
-///          within each [N, 3, H, W]; all views of one size, in the configuration's order;
+///          within each [N, 3, H, W]; or, of texts, [V, N, L] int32, the ids of at most L tokens, -1 after
+///          the last; all views of one size, in the configuration's order;
 ///          flatten(0, 1) is a view of the same memory. labels [N] int64, -1 where there is none.
 ///          indices [N] int64, dataset indices.
 struct Batch {

@@ -51,7 +51,9 @@ enum class OpId : std::uint32_t {
   shard_order = 16,
   network = 17,
   drop_path = 18,
-  // 19 to 62 are free; an operation without draws needs none.
+  dropout = 19,
+  bootstrap = 20,
+  // 21 to 62 are free; an operation without draws needs none.
   none = 63,
 };
 

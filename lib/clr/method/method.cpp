@@ -86,17 +86,18 @@ void Method::freeze_running_statistics(bool frozen) {
 
 torch::Tensor forward_views(const ViewGroup& group, ViewForward mode,
                             const std::function<torch::Tensor(const View&)>& encode) {
-  const torch::Tensor& pixels = group.pixels;
-  TORCH_CHECK(pixels.dim() == 5, "forward_views: expected [V, N, 3, H, W], got ", pixels.sizes());
+  const torch::Tensor& input = group.input;
+  TORCH_CHECK(input.dim() == 5 || input.dim() == 3,
+              "forward_views: expected [V, N, 3, H, W] or [V, N, L], got ", input.sizes());
   const bool keyed = group.keys.defined();
-  const std::int64_t views = pixels.size(0);
+  const std::int64_t views = input.size(0);
   if (mode == ViewForward::joint) {
-    return encode(View{pixels.flatten(0, 1), group.flat_keys()})
-        .unflatten(0, {views, pixels.size(1)});
+    return encode(View{input.flatten(0, 1), group.flat_keys()})
+        .unflatten(0, {views, input.size(1)});
   }
   std::vector<torch::Tensor> outputs;
   for (std::int64_t v = 0; v < views; ++v)
-    outputs.push_back(encode(View{pixels[v], keyed ? group.keys[v] : torch::Tensor()}));
+    outputs.push_back(encode(View{input[v], keyed ? group.keys[v] : torch::Tensor()}));
   return torch::stack(outputs);
 }
 

@@ -162,7 +162,7 @@ class Method : public torch::nn::Module {
 /// All views of a group through `encode`: one forward of [V * N, ...] when joint, V forwards
 /// otherwise.
 ///
-/// Shapes:  group [V, N, 3, H, W] -> [V, N, D] where encode gives [n, D] for [n, 3, H, W].
+/// Shapes:  group [V, N, ...] -> [V, N, D] where encode gives [n, D] for [n, ...].
 torch::Tensor forward_views(const ViewGroup& group, ViewForward mode,
                             const std::function<torch::Tensor(const View&)>& encode);
 

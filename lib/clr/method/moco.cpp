@@ -127,7 +127,7 @@ class MoCo : public ProjectingMethod {
   /// is of, its key may be made by any.
   torch::Tensor keys_of(const View& view, const Batch& batch) {
     if (options_.batch_norm_splits == 1 && shared_statistics()) return target_->forward(view);
-    const std::int64_t own = view.pixels.size(0);
+    const std::int64_t own = view.input.size(0);
     const std::int64_t rows = world().is_alone() ? own : batch.total();
     const Permutation order = context_.order(rows);
     torch::Tensor taken = at::empty({rows}, torch::dtype(torch::kInt64));
@@ -135,10 +135,10 @@ class MoCo : public ProjectingMethod {
       taken.data_ptr<std::int64_t>()[i] =
           static_cast<std::int64_t>(order(static_cast<std::uint64_t>(i)));
     }
-    const torch::Device device = view.pixels.device();
+    const torch::Device device = view.input.device();
     const std::int64_t first = first_image(batch);
     const View permuted{
-        gather(view.pixels, batch).index_select(0, taken.narrow(0, first, own).to(device)), {}};
+        gather(view.input, batch).index_select(0, taken.narrow(0, first, own).to(device)), {}};
     return gather(target_->forward(permuted), batch)
         .index_select(0, taken.argsort().narrow(0, first, own).to(device));
   }

@@ -50,7 +50,7 @@ MomentumEncoder::MomentumEncoder(const MethodContext& context, const Encoder& en
 
 torch::Tensor MomentumEncoder::forward(const View& view) {
   const torch::NoGradGuard no_grad;
-  return projector_->forward(encoder_->forward(View{view.pixels, {}}));
+  return projector_->forward(encoder_->forward(View{view.input, {}}));
 }
 
 void MomentumEncoder::copy(const Encoder& encoder, const MlpHead& projector) {

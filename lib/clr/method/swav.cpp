@@ -107,7 +107,7 @@ class Swav : public ProjectingMethod {
     std::vector<std::int64_t> rows;
     for (std::size_t g = 0; g < batch.groups.size(); ++g) {
       const ViewGroup views = batch.views(g);
-      features.push_back(encoder_->forward(View{views.pixels.flatten(0, 1), views.flat_keys()}));
+      features.push_back(encoder_->forward(View{views.input.flatten(0, 1), views.flat_keys()}));
       rows.push_back(features.back().size(0));
     }
     const auto parts = head(at::cat(features)).split_with_sizes(rows);

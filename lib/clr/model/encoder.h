@@ -16,15 +16,20 @@ namespace clr {
 
 /// What an encoder is given.
 struct View {
-  torch::Tensor pixels;  ///< [N, 3, H, W]
+  torch::Tensor input;   ///< pixels [N, 3, H, W], or tokens [N, L] int32, -1 after the last
   torch::Tensor keys{};  ///< int64 [N] on the CPU, for draws; undefined: none are made
 };
 
+enum class InputKind { pixels, tokens };
+
 /// The network f whose features are wanted: everything below the projection head.
 ///
-/// Parameter names are torchvision's for ResNets, timm's for vision transformers.
+/// Parameter names are torchvision's for ResNets, timm's for vision transformers, Hugging Face's for
+/// BERT.
 class Encoder : public torch::nn::Module {
  public:
+  virtual InputKind input_kind() const { return InputKind::pixels; }
+
   /// Features h [N, F] of a view.
   virtual torch::Tensor forward(const View& view) = 0;
 

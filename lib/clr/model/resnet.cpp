@@ -197,7 +197,7 @@ class ResNet : public Encoder {
   }
 
   torch::Tensor forward(const View& view) override {
-    torch::Tensor x = norm_->forward(convolution_->forward(view.pixels)).relu_();
+    torch::Tensor x = norm_->forward(convolution_->forward(view.input)).relu_();
     if (stem_ == Stem::imagenet) x = at::max_pool2d(x, {3, 3}, {2, 2}, {1, 1});
     for (const auto& stage : stages_) x = stage->forward(x);
     return at::adaptive_avg_pool2d(x, {1, 1}).flatten(1);

@@ -202,8 +202,8 @@ class VisionTransformer : public Encoder {
   }
 
   torch::Tensor forward(const View& view) override {
-    require_patches(view.pixels);
-    const torch::Tensor patches = patch_embed_->forward(view.pixels);
+    require_patches(view.input);
+    const torch::Tensor patches = patch_embed_->forward(view.input);
     // Before the patches a row for the class token, which comes with the positions. In the parameters'
     // type, as timm's under autocast: what the blocks add up to is not to be rounded at each.
     torch::Tensor x = at::constant_pad_nd(
@@ -272,7 +272,7 @@ class VisionTransformer : public Encoder {
     const auto* keys = view.keys.const_data_ptr<std::int64_t>();
     torch::Tensor result =
         at::empty({blocks, 2, rows, 1, 1},
-                  torch::dtype(torch::kFloat32).pinned_memory(view.pixels.is_cuda()));
+                  torch::dtype(torch::kFloat32).pinned_memory(view.input.is_cuda()));
     auto* value = result.data_ptr<float>();
     for (std::int64_t block = 0; block < blocks; ++block) {
       const double dropped =
@@ -286,7 +286,7 @@ class VisionTransformer : public Encoder {
       }
     }
     // One copy a forward, which nobody waits for.
-    return result.to(view.pixels.device(), torch::kFloat32, /*non_blocking=*/true);
+    return result.to(view.input.device(), torch::kFloat32, /*non_blocking=*/true);
   }
 
   Options options_;

@@ -98,7 +98,14 @@ std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t datas
                     "{} (/augment/views); change the patch or the views' size",
                     patch, group.size.width, group.size.height));
   }
-  return methods().make(config.method, context);
+  std::shared_ptr<Method> method = methods().make(config.method, context);
+  if (method->encoder().input_kind() != InputKind::pixels) {
+    throw Error(ErrorKind::config,
+                fmt::format("/encoder/type: expected an encoder of images for images (--data), got "
+                            "{}, which is one of texts",
+                            config.encoder.type));
+  }
+  return method;
 }
 
 LoaderOptions training_loader_options(const RunConfig& config, const torch::Device& device,

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// Mistakes that must show here: padding that is attended to, rows given back in another order, positions
+// counted through the batch, tanh's GELU, an epsilon of another size, dropout that depends on the batch.
+#include <torch/types.h>
+#include <torch/utils.h>
+
+#include <cmath>
+#include <optional>
+
+#include "clr/core/error.h"
+#include "clr/model/encoder.h"
+#include "clr/model/keyed_dropout.h"
+#include "clr/model/packed_tokens.h"
+#include "model/bert_golden.h"
+#include "model/encoder_fixtures.h"
+#include "support/catch.h"
+
+namespace {
+
+using clr::Json;
+using clr::View;
+using clr::test::make;
+using clr::test::state_of;
+using clr::test::uniform;
+using torch::Tensor;
+using Rows = std::vector<std::vector<std::int32_t>>;
+
+Json tiny(const Json& more = Json::object()) {
+  Json json = {{"vocabulary", 50}, {"layers", 3},        {"width", 32},
+               {"heads", 4},       {"intermediate", 64}, {"positions", 16}};
+  json.update(more);
+  return json;
+}
+
+/// As make_bert_golden.py does.
+void fill(torch::nn::Module& module) {
+  const torch::NoGradGuard no_grad;
+  for (auto& [name, tensor] : state_of(module)) {
+    const Tensor u = uniform(name, tensor.sizes());
+    if (name.ends_with("weight") && tensor.dim() > 1) {
+      tensor.copy_(u * std::sqrt(3.0 / static_cast<double>(tensor[0].numel())));
+    } else if (name.ends_with("weight")) {
+      tensor.copy_(1 + 0.5 * u);
+    } else {
+      tensor.copy_(0.2 * u);
+    }
+  }
+}
+
+Tensor padded(const Rows& rows, std::int64_t width = 16) {
+  Tensor tokens = torch::full({static_cast<std::int64_t>(rows.size()), width}, -1, torch::kInt32);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    tokens[static_cast<std::int64_t>(i)]
+        .narrow(0, 0, static_cast<std::int64_t>(rows[i].size()))
+        .copy_(torch::tensor(rows[i]));
+  }
+  return tokens;
+}
+
+/// Rows of many lengths.
+Rows many(std::int64_t count) {
+  Rows rows;
+  for (std::int64_t i = 0; i < count; ++i) {
+    rows.emplace_back();
+    for (std::int64_t k = 0; k < 2 + (i * 7) % 14; ++k)
+      rows.back().push_back(static_cast<std::int32_t>((i * 5 + k * 11) % 50));
+  }
+  return rows;
+}
+
+Tensor keys(std::int64_t count) { return torch::arange(count).mul(7919).add(13); }
+
+double away(const Tensor& a, const Tensor& b) { return ((a - b).norm() / b.norm()).item<double>(); }
+
+}  // namespace
+
+CATCH_TEST_CASE("BERT is Hugging Face's", "[model]") {
+  const torch::NoGradGuard no_grad;
+  std::vector<std::string> names;
+  for (const auto& [name, shape] : clr::test::shapes_of(*make("bert", tiny()))) {
+    std::string line = name + " [";
+    for (std::size_t k = 0; k < shape.size(); ++k)
+      line += (k ? ", " : "") + std::to_string(shape[k]);
+    names.push_back(line + "]\n");
+  }
+  std::sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
+    return a.substr(0, a.find(' ')) < b.substr(0, b.find(' '));
+  });
+  std::string listing;
+  for (const std::string& name : names) listing += name;
+  CATCH_CHECK(clr::test::fnv1a(listing) == clr::test::kBertNamesHash);
+
+  for (const auto& golden : clr::test::kBertGolden) {
+    CATCH_INFO(golden.pooling);
+    const auto encoder = make("bert", tiny({{"pooling", golden.pooling}}));
+    fill(*encoder);
+    encoder->eval();
+    CATCH_CHECK(encoder->input_kind() == clr::InputKind::tokens);
+    const Tensor h = encoder->forward(View{padded(clr::test::kBertRows)});
+    CATCH_REQUIRE(h.sizes() == torch::IntArrayRef({3, 32}));
+    CATCH_CHECK(away(h.slice(1, 0, std::nullopt, 4).flatten(), torch::tensor(golden.features)) <
+                1e-5);
+  }
+}
+
+CATCH_TEST_CASE("a text's features do not depend on its batch", "[model]") {
+  const torch::NoGradGuard no_grad;
+  const auto encoder = make("bert", tiny());
+  encoder->eval();
+  const Rows rows = many(40);
+  const Tensor whole = encoder->forward(View{padded(rows)});
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const Tensor alone =
+        encoder->forward(View{padded({rows[i]}, static_cast<std::int64_t>(rows[i].size()))});
+    CATCH_CHECK(away(alone[0], whole[static_cast<std::int64_t>(i)]) < 1e-6);
+  }
+}
+
+CATCH_TEST_CASE("dropout belongs to a row, not to its batch", "[model]") {
+  const auto encoder = make("bert", tiny({{"dropout", 0.2}, {"attention_dropout", 0.2}}));
+  encoder->to(torch::kFloat64);
+  encoder->train();
+  const Tensor tokens = padded(many(12));
+  const Tensor all = keys(12);
+  const auto forward = [&](std::int64_t first, std::int64_t count) {
+    return encoder->forward(View{tokens.narrow(0, first, count), all.narrow(0, first, count)});
+  };
+  const Tensor whole = forward(0, 12);
+  CATCH_CHECK(torch::equal(whole, forward(0, 12)));
+  CATCH_CHECK(away(torch::cat({forward(0, 1), forward(1, 7), forward(8, 4)}), whole) < 1e-12);
+  CATCH_CHECK(away(encoder->forward(View{tokens, all + 1}), whole) > 1e-2);
+  const Tensor without = encoder->forward(View{tokens});
+  CATCH_CHECK(away(without, whole) > 1e-2);
+  encoder->eval();
+  CATCH_CHECK(torch::equal(without, encoder->forward(View{tokens, all})));
+
+  // A gradient in parts is that of the whole: what the gradient cache relies on.
+  encoder->train();
+  const auto gradient = [&](const std::vector<std::pair<std::int64_t, std::int64_t>>& parts) {
+    encoder->zero_grad();
+    for (const auto& [first, count] : parts) forward(first, count).pow(3).sum().backward();
+    std::vector<Tensor> flat;
+    for (const auto& p : encoder->parameters()) {
+      if (p.grad().defined()) flat.push_back(p.grad().flatten().clone());
+    }
+    return torch::cat(flat);
+  };
+  const Tensor expected = gradient({{0, 12}});
+  CATCH_CHECK(away(gradient({{0, 5}, {5, 7}}), expected) < 1e-12);
+}
+
+CATCH_TEST_CASE("keyed dropout: shares, scale and gradient", "[model]") {
+  const std::vector<std::int64_t> rows{3, 1, 5};
+  const std::vector<std::int64_t> elements{3 * 1000, 1000, 5 * 1000};
+  const Tensor x = torch::ones({9, 1000}, torch::kFloat64).set_requires_grad(true);
+  const Tensor y = clr::keyed_dropout(x, 0.25, 4, {5, 6, 7}, elements);
+  const Tensor kept = y.ne(0);
+  CATCH_CHECK(std::abs(kept.to(torch::kFloat64).mean().item<double>() - 0.75) < 0.015);
+  CATCH_CHECK(torch::allclose(y.masked_select(kept), torch::full({1}, 4.0 / 3, torch::kFloat64)));
+  y.sum().backward();
+  CATCH_CHECK(torch::equal(x.grad(), y.detach()));
+  // Another layer, another row, another place: other draws.
+  const Tensor other = clr::keyed_dropout(x, 0.25, 5, {5, 6, 7}, elements);
+  CATCH_CHECK_FALSE(torch::equal(other, y));
+  CATCH_CHECK_FALSE(torch::equal(y[0], y[1]));
+  CATCH_CHECK_FALSE(torch::equal(y[0], y[3]));
+  // A longer row begins as a shorter one of its key.
+  const Tensor longer = clr::keyed_dropout(x, 0.25, 4, {5}, {9000});
+  CATCH_CHECK(torch::equal(longer.narrow(0, 0, 3), y.narrow(0, 0, 3)));
+
+  const Tensor weights = torch::ones({2, 3, 8, 8}, torch::kFloat64);
+  const Tensor wide = clr::keyed_attention_dropout(weights, 0.25, 4, {1, 2}, 16);
+  const Tensor narrow =
+      clr::keyed_attention_dropout(weights.narrow(2, 0, 5).narrow(3, 0, 5), 0.25, 4, {1, 2}, 16);
+  CATCH_CHECK(torch::equal(narrow, wide.narrow(2, 0, 5).narrow(3, 0, 5)));
+}
+
+CATCH_TEST_CASE("an encoder of text refuses images, and what is too long for it", "[model]") {
+  const auto encoder = make("bert", tiny());
+  const auto message = [&](const Tensor& input) {
+    try {
+      encoder->forward(View{input});
+    } catch (const clr::Error& error) {
+      CATCH_CHECK(error.kind() == clr::ErrorKind::config);
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CATCH_CHECK(message(torch::rand({2, 3, 32, 32}))
+                  .starts_with("/encoder/type: expected an encoder of images"));
+  CATCH_CHECK(
+      message(padded({std::vector<std::int32_t>(17, 4)}, 20)) ==
+      "/text/max_tokens: expected at most the encoder's 16 positions, got a text of 17 tokens; "
+      "lower it");
+}
