@@ -116,13 +116,16 @@ class SwAV(nn.Module):
 
 
 class BYOL(nn.Module):
+    batch_size = 64
     learning_rate = 0.06
     epochs = 15
 
     def __init__(self, _):
         super().__init__()
         self.encoder = simclr_model.Encoder(0.25)
-        self.head = head(self.encoder.feature_dim)
+        self.head = nn.Sequential(
+            nn.Linear(self.encoder.feature_dim, 1024, bias=False), nn.BatchNorm1d(1024), nn.ReLU(),
+            nn.Linear(1024, 128, bias=False), nn.BatchNorm1d(128, affine=False))
         self.predictor = head(128)
         self.target = copy.deepcopy(nn.Sequential(self.encoder, self.head))
         deactivate_requires_grad(self.target)
