@@ -15,6 +15,16 @@ struct Inner {
   static void fields(auto&& f) { f("p", &Inner::p, In{0, 1}, "probability"); }
 };
 
+/// A struct in another, which gives it a default of its own, and one that may be missing.
+struct Around {
+  Inner inner{0.75};
+  std::optional<Inner> maybe;
+  static void fields(auto&& f) {
+    f("inner", &Around::inner, "always there");
+    f("maybe", &Around::maybe, "there or not");
+  }
+};
+
 struct Outer {
   std::int64_t count = 3;
   bool on = false;
@@ -124,6 +134,27 @@ CATCH_TEST_CASE("The schema says what the reader does", "[config]") {
   CATCH_CHECK(schema["properties"]["count"]["default"] == 3);
   CATCH_CHECK(schema["properties"]["color"]["enum"] == Json::array({"red", "green"}));
   CATCH_CHECK(schema["properties"]["list"]["items"]["properties"]["p"]["maximum"] == 1.0);
+}
+
+CATCH_TEST_CASE("A section may be missing, and stays so", "[config]") {
+  Around around;
+  read_fields(parse_json("{}", "t.json"), Place("t.json"), around);
+  CATCH_CHECK_FALSE(around.maybe);
+  CATCH_CHECK(dump_value(around) == Json{{"inner", {{"p", 0.75}}}});
+  read_fields(parse_json(R"({"maybe": {}})", "t.json"), Place("t.json"), around);
+  CATCH_REQUIRE(around.maybe);
+  CATCH_CHECK(dump_value(around)["maybe"] == Json{{"p", 0.5}});
+  CATCH_CHECK_THROWS_WITH(
+      read_fields(parse_json(R"({"maybe": {"p": 2}})", "t.json"), Place("t.json"), around),
+      "t.json: /maybe/p: expected a number in [0, 1], got 2");
+}
+
+CATCH_TEST_CASE("The schema of a struct in another has the defaults that it gets there",
+                "[config]") {
+  const Json schema = fields_schema<Around>()["properties"];
+  CATCH_CHECK(schema["inner"]["properties"]["p"]["default"] == 0.75);
+  CATCH_CHECK(schema["maybe"]["properties"]["p"]["default"] == 0.5);
+  CATCH_CHECK_FALSE(schema["maybe"].contains("default"));
 }
 
 CATCH_TEST_CASE("The nearest word is offered only when it is near", "[config]") {

@@ -10,6 +10,7 @@
 #include <concepts>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <variant>
@@ -91,6 +92,10 @@ template <class T>
 inline constexpr bool kIsArray = false;
 template <class T, std::size_t N>
 inline constexpr bool kIsArray<std::array<T, N>> = true;
+template <class T>
+inline constexpr bool kIsOptional = false;
+template <class T>
+inline constexpr bool kIsOptional<std::optional<T>> = true;
 template <class T>
 inline constexpr bool kIsAutoOr = false;
 template <class T>
@@ -187,6 +192,8 @@ void read_value(const Json& json, const Place& place, T& value, const Constraint
     for (std::size_t i = 0; i < value.size(); ++i) {
       read_value(json[i], place / i, value[i], constraint);
     }
+  } else if constexpr (kIsOptional<T>) {
+    read_value(json, place, value.emplace(), constraint);
   } else if constexpr (kIsComponent<T>) {
     value.read(json, place);
   } else {
@@ -212,7 +219,12 @@ Json dump_value(const T& value) {
   } else if constexpr (HasFields<T>) {
     Json object = Json::object();
     T::fields([&](const char* key, auto member, const auto&...) {
-      object[key] = dump_value(value.*member);
+      // A section that is not there is not there afterwards either.
+      if constexpr (kIsOptional<std::remove_cvref_t<decltype(value.*member)>>) {
+        if (value.*member) object[key] = dump_value(*(value.*member));
+      } else {
+        object[key] = dump_value(value.*member);
+      }
     });
     return object;
   } else {
@@ -241,7 +253,7 @@ Json fields_schema(const T& defaults = T{}) {
       property = value_schema<Value>();
     }
     property["description"] = std::get<sizeof...(rest) - 1>(std::tie(rest...));
-    if constexpr (!HasFields<Value> && !kIsComponent<Value>) {
+    if constexpr (!HasFields<Value> && !kIsComponent<Value> && !kIsOptional<Value>) {
       property["default"] = dump_value(defaults.*member);
     }
     properties[key] = std::move(property);
@@ -290,6 +302,8 @@ Json value_schema(const Constraint& constraint) {
     schema["minItems"] = schema["maxItems"] = std::tuple_size_v<T>;
   } else if constexpr (kIsComponent<T>) {
     schema = T::schema();
+  } else if constexpr (kIsOptional<T>) {
+    schema = value_schema<typename T::value_type>(constraint);
   } else {
     schema = fields_schema<T>();
   }

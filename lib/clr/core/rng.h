@@ -53,7 +53,15 @@ enum class OpId : std::uint32_t {
   drop_path = 18,
   dropout = 19,
   bootstrap = 20,
-  // 21 to 62 are free; an operation without draws needs none.
+  text_source = 21,
+  words = 22,
+  token_delete = 23,
+  token_swap = 24,
+  token_repeat = 25,
+  token_mask = 26,
+  span_delete = 27,
+  sentence_shuffle = 28,
+  // 29 to 62 are free; an operation without draws needs none.
   none = 63,
 };
 

@@ -102,4 +102,9 @@ std::unique_ptr<Dataset> open_shards(std::vector<Shard> shards, const DataConfig
 std::unique_ptr<Dataset> open_image_folder(const std::string& path, const DataConfig& config);
 std::unique_ptr<Dataset> open_list_file(const std::string& path, const DataConfig& config);
 
+/// Texts, a line each; empty lines end documents. `content` is the file's.
+///
+/// Throws:  Error{data} for a file without a text.
+std::unique_ptr<Dataset> open_text_file(const std::string& path, std::string_view content);
+
 }  // namespace clr
