@@ -19,9 +19,8 @@ namespace {
 
 using clr::Json;
 using clr::View;
+using clr::test::fill;
 using clr::test::make;
-using clr::test::state_of;
-using clr::test::uniform;
 using torch::Tensor;
 using Rows = std::vector<std::vector<std::int32_t>>;
 
@@ -30,21 +29,6 @@ Json tiny(const Json& more = Json::object()) {
                {"heads", 4},       {"intermediate", 64}, {"positions", 16}};
   json.update(more);
   return json;
-}
-
-/// As make_bert_golden.py does.
-void fill(torch::nn::Module& module) {
-  const torch::NoGradGuard no_grad;
-  for (auto& [name, tensor] : state_of(module)) {
-    const Tensor u = uniform(name, tensor.sizes());
-    if (name.ends_with("weight") && tensor.dim() > 1) {
-      tensor.copy_(u * std::sqrt(3.0 / static_cast<double>(tensor[0].numel())));
-    } else if (name.ends_with("weight")) {
-      tensor.copy_(1 + 0.5 * u);
-    } else {
-      tensor.copy_(0.2 * u);
-    }
-  }
 }
 
 Tensor padded(const Rows& rows, std::int64_t width = 16) {

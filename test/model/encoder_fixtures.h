@@ -5,6 +5,7 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include <cmath>
 #include <memory>
 #include <string>
 #include <utility>
@@ -85,6 +86,21 @@ inline Tensor uniform(const std::string& name, at::IntArrayRef shape) {
     out[i] = static_cast<double>(x) / 2147483648.0 - 1;
   }
   return values;
+}
+
+/// Fills a transformer's tensors as fill() of make_vit_golden.py does.
+inline void fill(torch::nn::Module& module) {
+  const torch::NoGradGuard no_grad;
+  for (auto& [name, tensor] : state_of(module)) {
+    const Tensor u = uniform(name, tensor.sizes());
+    if (name.ends_with("weight") && tensor.dim() > 1) {
+      tensor.copy_(u * std::sqrt(3.0 / static_cast<double>(tensor[0].numel())));
+    } else if (name.ends_with("weight")) {
+      tensor.copy_(1 + 0.5 * u);
+    } else {
+      tensor.copy_(0.2 * u);
+    }
+  }
 }
 
 }  // namespace clr::test

@@ -5,27 +5,15 @@ Weights come from a hash of their names, as in make_vit_golden.py. Wants transfo
 of scripts/setup.sh --peers: python make_bert_golden.py > bert_golden.h
 """
 
-import numpy as np
 import torch
 import transformers
 from transformers import BertConfig, BertModel
 
-from make_resnet_golden import fnv1a, rows, uniform
+from make_resnet_golden import fnv1a, rows
+from make_vit_golden import fill
 
 # Ids below 50, three rows.
 ROWS = [[2, 17, 23, 8, 41, 3], [2, 11, 3], [2, 5, 49, 5, 5, 30, 12, 44, 9, 3]]
-
-
-def fill(model):
-    for name, tensor in model.state_dict().items():
-        u = uniform(name, tensor.numel()).reshape(tensor.shape)
-        if name.endswith("weight") and tensor.dim() > 1:
-            values = u * np.sqrt(3 / tensor[0].numel())
-        elif name.endswith("weight"):
-            values = 1 + 0.5 * u
-        else:
-            values = 0.2 * u
-        tensor.copy_(torch.from_numpy(np.asarray(values)).float())
 
 
 @torch.no_grad()

@@ -53,4 +53,5 @@ def main():
     print("};\n\n}  // namespace clr::test")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -18,9 +18,9 @@ namespace {
 using clr::Json;
 using clr::View;
 using clr::test::describe;
+using clr::test::fill;
 using clr::test::make;
 using clr::test::shapes_of;
-using clr::test::state_of;
 using clr::test::uniform;
 using torch::Tensor;
 
@@ -28,21 +28,6 @@ Json tiny(const Json& more = Json::object()) {
   Json json = {{"patch", 4}, {"image_size", 32}};
   json.update(more);
   return json;
-}
-
-/// As make_vit_golden.py does.
-void fill(torch::nn::Module& module) {
-  const torch::NoGradGuard no_grad;
-  for (auto& [name, tensor] : state_of(module)) {
-    const Tensor u = uniform(name, tensor.sizes());
-    if (name.ends_with("weight") && tensor.dim() > 1) {
-      tensor.copy_(u * std::sqrt(3.0 / static_cast<double>(tensor[0].numel())));
-    } else if (name.ends_with("weight")) {
-      tensor.copy_(1 + 0.5 * u);
-    } else {
-      tensor.copy_(0.2 * u);
-    }
-  }
 }
 
 Tensor image(std::int64_t side) { return uniform("image", {2, 3, side, side}).to(torch::kFloat32); }

@@ -270,9 +270,8 @@ class VisionTransformer : public Encoder {
     const std::int64_t blocks = layers();
     const std::int64_t rows = view.keys.size(0);
     const auto* keys = view.keys.const_data_ptr<std::int64_t>();
-    torch::Tensor result =
-        at::empty({blocks, 2, rows, 1, 1},
-                  torch::dtype(torch::kFloat32).pinned_memory(view.input.is_cuda()));
+    torch::Tensor result = at::empty(
+        {blocks, 2, rows, 1, 1}, torch::dtype(torch::kFloat32).pinned_memory(view.input.is_cuda()));
     auto* value = result.data_ptr<float>();
     for (std::int64_t block = 0; block < blocks; ++block) {
       const double dropped =
