@@ -18,7 +18,8 @@ in the same setting and of clr with precision and memory format left to it, inte
 --parity: whole trainings and their evaluation, side by side; exit 1 when outside the band
   --seeds "0 1 2"  seeds
   --clr-only       do not run PyTorch: compare with the runs found in DIR, else the noted numbers
-  --auto           clr's defaults instead of float32; --bfloat16: both programs in bfloat16
+  --auto           clr's defaults instead of float32
+  --bfloat16       the same, and PyTorch under bfloat16 autocast
   --compute-threads N   of each program (default: 2); with 1, two of these scripts with other
                    --seeds and the same --out can share two cores
 
@@ -67,7 +68,7 @@ compare_speed() {
   local pytorch=("$python" "$peers/simclr_pytorch.py" --data "$data" --epochs "$epochs" --workers 1
     --compute-threads "$compute_threads" --no-eval --json)
   mkdir -p "$folder"
-  begun_with "$folder/arguments.txt" --epochs "$epochs"
+  begun_with "$folder/arguments.txt" --epochs "$epochs" --compute-threads "$compute_threads"
   warn_if_busy
   for r in $(seq "$repeats"); do
     run_to "$folder/pytorch.$r.json" "${pytorch[@]}"
