@@ -21,8 +21,9 @@ jobs=${CLR_JOBS:-$jobs}
 cmake --preset release
 cmake --build --preset release --parallel "$jobs"
 
+# Two at a time: many of the tests wait or compute in one thread.
 status=0
-ctest --preset release "$@" || status=$?
+ctest --preset release --parallel "$(($(nproc) > 1 ? 2 : 1))" "$@" || status=$?
 
 # ctest keeps the output of tests that passed to itself; their counts are worth seeing.
 echo
