@@ -262,7 +262,7 @@ class TrickBench {
       data.on_error = OnError::skip;
       data.max_bad = 1.0;
       write_pack(*some, data, {format, side, 90}, path, 1);
-      return open_dataset(path, config_.data);
+      return open_images(path, config_.data, "clr bench data");
     };
     const auto small = pack("small.clrpack", PackFormat::jpeg, 256);
     const auto raw = pack("raw.clrpack", PackFormat::raw, 256);

@@ -98,7 +98,7 @@ void run(const BenchTrainOptions& options) {
   if (options.data.empty()) {
     dataset = std::make_shared<NoiseDataset>(options.steps * config.train.batch_size, view);
   } else {
-    dataset = open_dataset(options.data, config.data);
+    dataset = open_images(options.data, config.data, "clr bench train");
   }
   if (const std::int64_t wanted = options.steps * config.train.batch_size;
       wanted < dataset->size()) {

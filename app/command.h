@@ -22,6 +22,7 @@ void add_finetune_command(CLI::App& program, Action& action);
 void add_embed_command(CLI::App& program, Action& action);
 void add_health_command(CLI::App& program, Action& action);
 void add_query_command(CLI::App& program, Action& action);
+void add_pair_eval_command(CLI::App& program, Action& action);
 void add_predict_command(CLI::App& program, Action& action);
 void add_export_command(CLI::App& program, Action& action);
 void add_config_command(CLI::App& program, Action& action);
@@ -44,7 +45,8 @@ struct ComputeOptions {
 
 /// Help of --data: what PATH may be; all of it is in docs/cli.md.
 inline constexpr const char* kDataHelp =
-    "images: a folder, a list (csv, tsv, jsonl), tars, a .clrpack, or CIFAR, MNIST or STL-10";
+    "images: a folder, a list (csv, tsv, jsonl), tars, a .clrpack, or CIFAR, MNIST or STL-10; or "
+    "texts: a .txt, a folder of them, a table with a column text";
 
 /// --quiet, -v, --log-level: of every command.
 void add_log_options(CLI::App& command);

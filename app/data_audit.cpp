@@ -83,7 +83,7 @@ AuditedSet open_set(const std::string& path, const FeatureExtractor& plain,
                     const FeatureExtractor& flipped, int threads) {
   AuditedSet set;
   set.path = path;
-  set.images = open_dataset(path, plain.config().data);
+  set.images = open_images(path, plain.config().data, "clr data audit");
   const Features features = plain.extract(set.images, "features of " + path);
   const Features mirror = flipped.compute(set.images, "mirrored");
   TORCH_CHECK(torch::equal(features.indices, mirror.indices), "audit: other images when mirrored");
@@ -285,7 +285,7 @@ void run(const AuditOptions& options) {
   const FeatureExtractor flipped(plain.model(), plain.layer(), mirrored(plain.config()),
                                  plain.device(), plain.loader_threads());
   if (!options.list.empty())
-    require_files(*open_dataset(options.first, config.data), options.first);
+    require_files(*open_images(options.first, config.data, "clr data audit"), options.first);
   if (!source.note.empty()) log_info("{}", source.note);
   const int threads = all_cores_unless(options.features.compute.threads);
   const AuditedSet first = open_set(options.first, plain, flipped, threads);

@@ -48,7 +48,7 @@ DataConfig read_data_config(const CheckOptions& options) {
 }
 
 Scanned scan(const std::string& path, const DataConfig& config, int threads) {
-  Scanned scanned{path, open_dataset(path, config), {}, {}};
+  Scanned scanned{path, open_images(path, config, "clr data check"), {}, {}};
   const Dataset& dataset = *scanned.dataset;
   Progress progress("reading " + path, dataset.size());
   scanned.scan =

@@ -61,7 +61,7 @@ void run(PackCommandOptions options) {
   ConfigDocument document;
   for (const std::string& set : options.sets) document.set(set);
   const DataConfig config = read_eval_config(document).data;
-  const auto dataset = open_dataset(options.data, config);
+  const auto dataset = open_images(options.data, config, "clr data pack");
   catch_stop_signals();
   PackSummary summary;
   {

@@ -161,6 +161,11 @@ void run(const ExportOptions& options) {
   prepare_output_file(output);
   prepare_output_file(beside);
   const ModelSource source = open_model(options.checkpoint, nullptr);
+  if (!source.text.is_null()) {
+    throw Error(ErrorKind::checkpoint,
+                fmt::format("{}: --format {}: expected an encoder of images, got one of texts",
+                            source.name, options.format));
+  }
   check_network(options, source);
   AugmentConfig augment;
   read_value(source.augment, Place(source.name), augment);

@@ -11,6 +11,7 @@
 #include "clr/core/progress.h"
 #include "clr/data/bad_images.h"
 #include "clr/eval/feature_cache.h"
+#include "clr/io/file.h"
 #include "clr/train/run_agreement.h"
 #include "clr/train/run_setup.h"
 
@@ -47,7 +48,7 @@ ConfigDocument given_config(const FeatureOptions& options) {
 
 ConfigDocument evaluation_document(const FeatureOptions& options, const ModelSource& source) {
   ConfigDocument document;
-  document.merge({{"encoder", source.encoder}, {"augment", source.augment}}, source.name);
+  document.merge(evaluation_sections(source), source.name);
   if (const ConfigDocument given = given_config(options); !given.value.empty()) {
     document.merge(given.value, options.config);
   }
@@ -101,7 +102,12 @@ FeatureExtractor::FeatureExtractor(const ModelSource& source, const EvalConfig& 
   loader_threads_ = options.compute.loader_threads(device_.is_cuda(), world_->local_size());
   config_.train = resolve(config_.train, device_, world_->local_size());
   apply_compute_settings(config_.train.compute_threads, /*deterministic=*/false);
+  if (config_.text) {
+    take_vocabulary(source, *config_.text);
+    fit_to_texts(config_.encoder, *config_.text);
+  }
   model_ = build_model(source, config_.encoder, static_cast<std::uint64_t>(options.seed));
+  require_input_kind(*model_.encoder, config_.encoder.type, config_.text.has_value());
   require_layer(model_, layer_, source.name);
   const bool channels_last = config_.train.memory_format == MemoryFormat::channels_last;
   const Precision precision = config_.train.precision;
@@ -168,6 +174,10 @@ Json FeatureExtractor::cache_key(const Dataset& dataset) const {
               {"device", device_description(device_)},
               {"fingerprint", dataset.fingerprint()},
               {"content", content_hash(dataset, loader_threads_)}};
+  if (config_.text) {
+    key["text"] = dump_value(*config_.text);
+    key["vocabulary"] = sha256_hex(config_.text->pieces->text());
+  }
   if (layer_ != FeatureLayer::feature) key["projector"] = tensors_sha256(*model_.projector);
   return key;
 }
@@ -192,16 +202,15 @@ Features FeatureExtractor::compute(std::shared_ptr<const Dataset> dataset,
   options.data.cache = CacheMode::none;
   // Another image in the place of one that is judged would count it twice.
   if (options.data.on_error == OnError::replace) options.data.on_error = OnError::skip;
-  const auto augmenter = std::make_shared<const Augmenter>(config_.augment);
-  const auto loader = make_thread_loader(dataset, augmenter, options);
+  const auto loader = make_loader(dataset, {config_.augment, config_.text}, options);
   Progress progress(title, dataset->size());
   Features features = extract_features(
       *loader, *dataset, device_,
-      [this](const torch::Tensor& pixels) {
+      [this](const torch::Tensor& input) {
         const BFloat16Autocast autocast(device_.type(),
                                         config_.train.precision == Precision::bfloat16);
         const torch::Tensor h =
-            model_.encoder->forward({as_input(pixels, config_.train.precision)});
+            model_.encoder->forward({as_input(input, config_.train.precision)});
         switch (layer_) {
           case FeatureLayer::projector_1:
             return model_.projector->forward_to(h, 1);

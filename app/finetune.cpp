@@ -85,7 +85,8 @@ Start open_start(const FinetuneCommand& options) {
     return start;
   }
   // The stored configuration of such a run names the architecture too.
-  for (const char* key : {"encoder", "augment"}) {
+  const char* kind = document.value.contains("text") ? "text" : "augment";
+  for (const char* key : {"encoder", kind}) {
     if (!document.value.contains(key)) {
       (document.place() / key).fail("expected one for --from-scratch, got none");
     }
@@ -93,15 +94,14 @@ Start open_start(const FinetuneCommand& options) {
   start.source.name = "random";
   start.source.random = true;
   start.source.encoder = document.value["encoder"];
-  start.source.augment = document.value["augment"];
+  (kind == std::string("text") ? start.source.text : start.source.augment) = document.value[kind];
   start.given = document;
   return start;
 }
 
 FinetuneConfig read_config(const FinetuneCommand& options, const Start& start, World& world) {
   ConfigDocument given;
-  given.merge({{"encoder", start.source.encoder}, {"augment", start.source.augment}},
-              start.source.name);
+  given.merge(evaluation_sections(start.source), start.source.name);
   if (!start.given.value.empty()) given.merge(start.given.value, options.config);
   ConfigDocument document = over_recipe(kFinetuneRecipe, given);
   for (const std::string& set : options.sets) document.set(set);
@@ -124,6 +124,10 @@ class Finetuning {
     Start start = open_start(options);
     config_ = read_config(options, start, *world_);
     source_ = std::move(start.source);
+    if (config_.text) {
+      take_vocabulary(source_, *config_.text);
+      fit_to_texts(config_.encoder, *config_.text);
+    }
     seed_ = static_cast<std::uint64_t>(config_.train.seed);
     const FinetuneOptions& finetune = config_.finetune;
     training_.run =

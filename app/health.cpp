@@ -47,13 +47,15 @@ Measured measure(const torch::Tensor& views, const torch::Tensor& labels) {
   return {views.size(2), embedding_health(views), view_similarity(views, labels)};
 }
 
-/// The augment section that makes the two views.
-AugmentConfig views_of(const HealthOptions& options, const ModelSource& source) {
-  AugmentConfig augment;
+/// What makes the two views.
+ViewPlan views_of(const HealthOptions& options, const ModelSource& source) {
+  ViewPlan plan;
   if (!options.views.empty()) {
-    augment = read_run_config(load_config(options.views, "pretrain")).augment;
+    plan = training_views(read_run_config(load_config(options.views, "pretrain")));
+  } else if (!source.views.is_null() && !source.text.is_null()) {
+    read_value(source.views, Place(source.name + ": text"), plan.text.emplace());
   } else if (!source.views.is_null()) {
-    read_value(source.views, Place(source.name + ": augment"), augment);
+    read_value(source.views, Place(source.name + ": augment"), plan.augment);
   } else {
     throw Error(ErrorKind::usage,
                 fmt::format("{}: expected the views that it was trained on, which a file without a "
@@ -61,7 +63,8 @@ AugmentConfig views_of(const HealthOptions& options, const ModelSource& source) 
                             "--views, simclr_imagenet say",
                             source.name));
   }
-  return two_views(augment);
+  if (plan.text) take_vocabulary(source, *plan.text);
+  return two_views(std::move(plan));
 }
 
 class HealthCheck {
@@ -69,7 +72,7 @@ class HealthCheck {
   explicit HealthCheck(const HealthOptions& options)
       : options_(options),
         source_(open_source(options.features)),
-        augmenter_(std::make_shared<const Augmenter>(views_of(options, source_))),
+        views_(views_of(options, source_)),
         config_(read_eval_config(evaluation_document(options.features, source_))) {
     // Bad images are no reason to measure nothing.
     if (config_.data.on_error == OnError::replace) config_.data.on_error = OnError::skip;
@@ -117,13 +120,13 @@ class HealthCheck {
                         : PixelLayout::planar;
     loader.data = config_.data;
     loader.data.cache = CacheMode::none;
-    const auto batches = make_thread_loader(images_, augmenter_, loader);
+    const auto batches = make_loader(images_, views_, loader);
     const FeatureModel& model = extractor.model();
     Progress progress(name, images_->size());
     const Features features = extract_features(
         *batches, *images_, extractor.device(),
-        [&model](const torch::Tensor& pixels) {
-          return two_view_rows(*model.encoder, model.projector.get(), pixels);
+        [&model](const torch::Tensor& input) {
+          return two_view_rows(*model.encoder, model.projector.get(), input);
         },
         [&progress](std::int64_t done) { progress.update(done); });
     progress.finish();
@@ -249,7 +252,7 @@ class HealthCheck {
 
   HealthOptions options_;
   ModelSource source_;
-  std::shared_ptr<const Augmenter> augmenter_;
+  ViewPlan views_;
   EvalConfig config_;
   std::shared_ptr<const Dataset> images_;
 };

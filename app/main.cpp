@@ -60,6 +60,7 @@ void run_program(int argc, char** argv) {
   add_embed_command(program, action);
   add_health_command(program, action);
   add_query_command(program, action);
+  add_pair_eval_command(program, action);
   add_predict_command(program, action);
   add_export_command(program, action);
   add_data_command(program, action);

@@ -92,7 +92,7 @@ Json describe(const RunConfig& config, const Dataset& dataset, const PretrainOpt
   return {{"config", options.config},
           {"data", options.data},
           {"out", options.out},
-          {"images", dataset.size()},
+          {config.text ? "texts" : "images", dataset.size()},
           {"classes", dataset.classes().size()},
           {"epochs", config.train.epochs},
           {"steps_per_epoch", per_epoch},
@@ -110,9 +110,10 @@ void print_plan(const Json& plan, const RunConfig& config) {
   log_info("{} on {} (batch {}{})", config.method.type, config.encoder.type, train.batch_size,
            train.micro_batch > 0 ? fmt::format(", {} at once", train.micro_batch) : "");
   const auto classes = plan["classes"].get<std::int64_t>();
+  const char* items = config.text ? "texts" : "images";
   std::vector<std::pair<std::string, std::string>> rows = {
-      {"images", format_count(plan["images"].get<std::int64_t>()) +
-                     (classes > 0 ? fmt::format(" in {} classes", classes) : ", unlabelled")},
+      {items, format_count(plan[items].get<std::int64_t>()) +
+                  (classes > 0 ? fmt::format(" in {} classes", classes) : ", unlabelled")},
       {"steps", fmt::format("{} ({} of {})", format_count(plan["steps"].get<std::int64_t>()),
                             plural(plan["epochs"].get<std::int64_t>(), "epoch"),
                             plan["steps_per_epoch"].get<std::int64_t>())},
@@ -131,10 +132,12 @@ void print_plan(const Json& plan, const RunConfig& config) {
          fmt::format("{} (encoder {})", format_count(plan["parameters"].get<std::int64_t>()),
                      format_count(plan["encoder_parameters"].get<std::int64_t>()))});
     const double cache = plan["estimated_cache_bytes"].get<double>();
-    rows.push_back({"cached images", cache == 0 ? "none"
-                                                : fmt::format("{}, {} once all are read",
-                                                              plan["cache"].get<std::string>(),
-                                                              format_bytes(cache))});
+    if (!config.text) {
+      rows.push_back({"cached images", cache == 0 ? "none"
+                                                  : fmt::format("{}, {} once all are read",
+                                                                plan["cache"].get<std::string>(),
+                                                                format_bytes(cache))});
+    }
     rows.push_back(
         {"estimated peak memory", format_bytes(plan["estimated_peak_memory_bytes"].get<double>())});
   }
@@ -144,10 +147,10 @@ void print_plan(const Json& plan, const RunConfig& config) {
   }
   if (plan.contains("trial")) {
     const Json& trial = plan["trial"];
-    rows.push_back({"speed", fmt::format("{:.0f} images/s in a trial of {} steps of {} images",
+    rows.push_back({"speed", fmt::format("{0:.0f} {3}/s in a trial of {1} steps of {2} {3}",
                                          trial["images_per_s"].get<double>(),
                                          trial["steps"].get<std::int64_t>(),
-                                         trial["batch_size"].get<std::int64_t>())});
+                                         trial["batch_size"].get<std::int64_t>(), items)});
     rows.push_back({"an epoch", format_duration(plan["epoch_seconds"].get<double>())});
     rows.push_back({"the run", format_duration(plan["run_seconds"].get<double>()) +
                                    ", checks and checkpoints not counted"});
@@ -201,11 +204,15 @@ void run(PretrainOptions options) {
   const c10::Device device = resolve_device(options.compute.device, world->local_rank());
   world->use_device(device);
   ConfigDocument document = load_config(options.config, "pretrain");
-  const RunConfig config = read_config(document, options, device, *world);
+  const RunConfig config =
+      with_source(document, [&] { return read_config(document, options, device, *world); });
   const std::shared_ptr<const Dataset> dataset = open_dataset(options.data, config.data);
   if (options.out.empty())
     options.out = world->broadcast("runs/pretrain-" + config.method.type + "-" + time_stamp());
-  Json plan = with_source(document, [&] { return describe(config, *dataset, options, *world); });
+  Json plan = with_source(document, [&] {
+    require_kind(*dataset, config.text.has_value());
+    return describe(config, *dataset, options, *world);
+  });
   plan["device"] = device_description(device);
   apply_compute_settings(config.train.compute_threads, config.train.deterministic);
 
@@ -222,7 +229,7 @@ void run(PretrainOptions options) {
       plan["largest_batch"] = largest_batch(estimate, config.train.batch_size);
     const bool fits = estimate.peak_bytes <= estimate.available_bytes;
     if (options.trial && fits) add_trial(plan, config, dataset, device, options);
-    const auto advice = small_set_advice(config, dataset->size());
+    const auto advice = config.text ? std::nullopt : small_set_advice(config, dataset->size());
     if (advice) {
       plan["small_set"] = {{"batch_size", advice->batch_size},
                            {"epochs", advice->epochs},
@@ -252,7 +259,10 @@ void run(PretrainOptions options) {
   trainer_options.loader_threads =
       options.compute.loader_threads(device.is_cuda(), world->local_size());
   if (!options.init.empty()) {
-    Weights weights = read_weights(options.init);
+    std::error_code ignored;
+    const bool folder = fs::is_directory(options.init, ignored);
+    Weights weights =
+        read_weights(folder ? fs::path(options.init) / "model.safetensors" : fs::path(options.init));
     if (!weights.note.empty()) log_info("{}", weights.note);
     const std::string stem = config.encoder.options.value("stem", "");
     if (weights.padded_stem && stem == "cifar") {
@@ -287,7 +297,7 @@ void run(PretrainOptions options) {
   write_file_durably(fs::path(options.out) / "config.json",
                      dump_text(dump_value(config), 2) + "\n");
   print_plan(plan, config);
-  if (trainer.at_start()) {
+  if (trainer.at_start() && !config.text) {
     if (const auto sheet = draw_view_sheet(config, dataset)) {
       write_file_durably(fs::path(options.out) / "views.png", sheet->png);
       trainer.show("views", sheet->png, sheet->width, sheet->height);
@@ -305,7 +315,7 @@ void run(PretrainOptions options) {
                {"peak_memory_bytes", peak_resident_memory()},
                {"bad_images", result.bad_images},
                {"data", options.data},
-               {"images", dataset->size()},
+               {config.text ? "texts" : "images", dataset->size()},
                {"device", plan["device"]},
                {"processes", world->size()},
                {"checkpoint", result.checkpoint.string()}};
@@ -319,16 +329,17 @@ void run(PretrainOptions options) {
   log_info("done in {}", format_duration(result.seconds));
   std::vector<std::pair<std::string, std::string>> rows = {
       {"loss of the last epoch", fmt::format("{:.4f}", result.loss)},
-      {"images/s", fmt::format("{:.0f} (waiting for data {:.0f} %)", result.images_per_s,
-                               100 * result.data_wait)},
+      {config.text ? "texts/s" : "images/s",
+       fmt::format("{:.0f} (waiting for data {:.0f} %)", result.images_per_s,
+                   100 * result.data_wait)},
       {"peak memory", format_bytes(static_cast<double>(peak_resident_memory()))}};
   if (result.knn_top1 && best) {
-    rows.push_back({"kNN on training images",
+    rows.push_back({config.text ? "kNN on training texts" : "kNN on training images",
                     fmt::format("{} (best: {} after epoch {})", percent(*result.knn_top1),
                                 percent(best->second), best->first + 1)});
   }
   if (result.bad_images > 0) {
-    rows.push_back({"unreadable images", fmt::format("{} (bad_images.tsv)", result.bad_images)});
+    rows.push_back({config.text ? "unreadable texts" : "unreadable images", fmt::format("{} (bad_images.tsv)", result.bad_images)});
   }
   rows.push_back({"checkpoint", result.checkpoint.string()});
   print_facts(rows);
@@ -347,12 +358,12 @@ void run(PretrainOptions options) {
 void add_pretrain_command(CLI::App& program, Action& action) {
   auto options = std::make_shared<PretrainOptions>();
   CLI::App* command =
-      program.add_subcommand("pretrain", "train an encoder on images without labels");
+      program.add_subcommand("pretrain", "train an encoder on images or texts without labels");
   command->add_option("--config", options->config, "configuration file or preset")->required();
   command->add_option("--data", options->data, kDataHelp)->required();
   command->add_option("--init", options->init,
                       ".safetensors file with the weights to start from: clr's, torchvision's, "
-                      "timm's, MoCo's and others'");
+                      "timm's, MoCo's and others', or a folder with a BERT of Hugging Face's");
   command->add_option("--out", options->out,
                       "folder of the run (default: runs/pretrain-METHOD-TIME)");
   command->add_option("--set", options->sets, "key.path=value over the configuration, repeatable")

@@ -80,7 +80,7 @@ void run(const QueryOptions& options) {
   const FeatureExtractor extractor(
       source, read_eval_config(evaluation_document(options.features, source)), options.features);
   const DataConfig& config = extractor.config().data;
-  const std::shared_ptr<const Dataset> set = open_dataset(options.data, config);
+  const std::shared_ptr<const Dataset> set = open_images(options.data, config, "clr query");
   if (!source.note.empty()) log_info("{}", source.note);
   // The few images first: what is wrong with them is then said at once.
   const Features queries = extractor.compute(asked, "images asked about");

@@ -30,8 +30,8 @@ double seconds_since(Clock::time_point start) {
 double load(const RunConfig& config, const std::shared_ptr<const Dataset>& dataset,
             const c10::Device& device, int loader_threads) {
   const auto loader =
-      make_thread_loader(dataset, std::make_shared<const Augmenter>(config.augment),
-                         training_loader_options(config, device, loader_threads, *World::alone()));
+      make_loader(dataset, training_views(config),
+                  training_loader_options(config, device, loader_threads, *World::alone()));
   loader->start(0, 0);
   const std::int64_t steps = loader->steps_per_epoch();
   std::int64_t images = 0;

@@ -477,6 +477,13 @@ CATCH_TEST_CASE("schedule", "[optim]") {
   CATCH_CHECK(factor(2) == Approx(0.2 + 0.8 * 2 / 3));
   CATCH_CHECK(factor(3) == 1.0);
 
+  config.type = clr::ScheduleType::linear;
+  config.warmup_epochs = 2;
+  CATCH_CHECK(factor(10) == Approx(0.6));
+  CATCH_CHECK(factor(20) == 1.0);
+  CATCH_CHECK(factor(40) == Approx(0.775));
+  CATCH_CHECK(factor(100) == Approx(0.1));
+
   config = {};
   config.type = clr::ScheduleType::step;
   config.milestones = {3, 6.5};

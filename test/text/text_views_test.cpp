@@ -62,6 +62,7 @@ clr::TextConfig config(const std::string& views, std::int64_t max_tokens = 64) {
   clr::read_value(clr::Json::parse(R"({"vocabulary": "v", "max_tokens": )" +
                                    std::to_string(max_tokens) + R"(, "views": )" + views + "}"),
                   clr::Place("text"), result);
+  result.pieces = vocabulary();
   return result;
 }
 
@@ -79,15 +80,14 @@ Ids view(const clr::TextViews& views, const clr::ItemTokens& item, int number,
 }
 
 Ids with(const std::string& operation, const Ids& text, std::uint64_t index = 0) {
-  const clr::TextViews views(config(R"([{"count": 1, "chain": [)" + operation + "]}]"),
-                             vocabulary());
+  const clr::TextViews views(config(R"([{"count": 1, "chain": [)" + operation + "]}]"));
   return view(views, Document({text}, 0), 0, index);
 }
 
 }  // namespace
 
 TEST_CASE("a view is its text between [CLS] and [SEP], cut to its length", "[text]") {
-  const clr::TextViews views(config(R"([{"count": 2}])", 12), vocabulary());
+  const clr::TextViews views(config(R"([{"count": 2}])", 12));
   CHECK(views.view_count() == 2);
   CHECK(views.all_the_same());
   CHECK(view(views, Document({numbered(5)}, 0), 1) == numbered(5));
@@ -97,8 +97,7 @@ TEST_CASE("a view is its text between [CLS] and [SEP], cut to its length", "[tex
 TEST_CASE("crops are parts of the text, of lengths as asked for", "[text]") {
   const clr::TextViews views(
       config(
-          R"([{"count": 2, "source": {"type": "crop", "length": [0.3, 0.5], "minimum_tokens": 4}}])"),
-      vocabulary());
+          R"([{"count": 2, "source": {"type": "crop", "length": [0.3, 0.5], "minimum_tokens": 4}}])"));
   CHECK_FALSE(views.all_the_same());
   std::set<std::size_t> lengths;
   std::set<std::int32_t> firsts;
@@ -123,7 +122,7 @@ TEST_CASE("crops are parts of the text, of lengths as asked for", "[text]") {
 
 TEST_CASE("neighbours are others of the document, within reach", "[text]") {
   const clr::TextViews views(
-      config(R"([{"count": 2, "source": {"type": "neighbor", "reach": 2}}])"), vocabulary());
+      config(R"([{"count": 2, "source": {"type": "neighbor", "reach": 2}}])"));
   std::vector<Ids> items;
   for (std::int32_t i = 0; i < 5; ++i) items.push_back({kFirstWord + i});
   std::map<std::int32_t, int> seen;
@@ -139,8 +138,7 @@ TEST_CASE("neighbours are others of the document, within reach", "[text]") {
 }
 
 TEST_CASE("columns are taken view by view", "[text]") {
-  const clr::TextViews views(config(R"([{"count": 2, "source": {"type": "columns"}}])"),
-                             vocabulary());
+  const clr::TextViews views(config(R"([{"count": 2, "source": {"type": "columns"}}])"));
   CHECK(views.columns() == 2);
   const Document item({numbered(3)}, 0, {numbered(3), numbered(4)});
   CHECK(view(views, item, 0) == numbered(3));
@@ -220,7 +218,7 @@ TEST_CASE("an operation twice in a chain draws twice", "[text]") {
 TEST_CASE("text views that cannot be are refused", "[text]") {
   const auto message = [](const std::string& views) {
     try {
-      const clr::TextViews made(config(views), vocabulary());
+      const clr::TextViews made(config(views));
     } catch (const clr::Error& error) {
       CHECK(error.kind() == clr::ErrorKind::config);
       return std::string(error.what());

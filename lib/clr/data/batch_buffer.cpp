@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clr/data/batch_buffer.h"
 
+#include <c10/util/accumulate.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -16,58 +18,54 @@ torch::Tensor integers(const std::vector<std::int64_t>& values) {
 
 }  // namespace
 
-torch::Tensor StoragePool::take(std::int64_t count) {
+torch::Tensor StoragePool::take(std::int64_t count, torch::ScalarType type) {
   for (const torch::Tensor& tensor : known_) {
     const bool free = tensor.use_count() == 1 && tensor.storage().use_count() == 1;
-    if (free && tensor.numel() == count) return tensor;
+    if (free && tensor.numel() == count && tensor.scalar_type() == type) return tensor;
   }
-  const auto options = at::TensorOptions(type_ == PixelType::bfloat16 ? at::kBFloat16 : at::kFloat);
-  torch::Tensor fresh = at::empty({count}, options.pinned_memory(pinned_));
+  torch::Tensor fresh = at::empty({count}, at::TensorOptions(type).pinned_memory(pinned_));
   // Pinned memory is the allocator's to recycle: only it knows whether a copy to the device still
   // reads from it.
   if (!pinned_ && known_.size() < capacity_) known_.push_back(fresh);
   return fresh;
 }
 
-BatchBuffer::BatchBuffer(const Augmenter& augmenter, const LoaderOptions& options)
-    : type_(options.pixel_type),
-      layout_(options.layout),
-      places_(static_cast<std::size_t>(augmenter.view_count())) {
-  const std::size_t value_bytes = type_ == PixelType::bfloat16 ? 2 : 4;
-  for (const Augmenter::Group& group : augmenter.groups()) {
-    for (std::size_t i = 0; i < group.views.size(); ++i) {
-      places_.at(static_cast<std::size_t>(group.views[i])) = {groups_.size(),
-                                                              static_cast<std::int64_t>(i)};
+BatchBuffer::BatchBuffer(const std::vector<GroupLayout>& groups) {
+  for (const GroupLayout& layout : groups) {
+    for (std::size_t i = 0; i < layout.views.size(); ++i) {
+      const auto view = static_cast<std::size_t>(layout.views[i]);
+      if (places_.size() <= view) places_.resize(view + 1);
+      places_[view] = {groups_.size(), static_cast<std::int64_t>(i)};
     }
-    const auto pixels =
-        static_cast<std::size_t>(group.size.width) * static_cast<std::size_t>(group.size.height);
-    groups_.push_back({group.size,
-                       static_cast<std::int64_t>(group.views.size()),
+    const std::int64_t values = c10::multiply_integers(layout.shape);
+    groups_.push_back({layout,
+                       values,
                        {},
                        nullptr,
-                       3 * pixels * value_bytes});
+                       static_cast<std::size_t>(values) * c10::elementSize(layout.type)});
   }
 }
 
 void BatchBuffer::reset(std::int64_t rows, std::int64_t capacity, StoragePool& pool) {
   results_.assign(static_cast<std::size_t>(rows), {});
   for (Group& group : groups_) {
-    group.storage = pool.take(group.views * capacity * 3 * group.size.height * group.size.width);
+    const auto views = static_cast<std::int64_t>(group.layout.views.size());
+    group.storage = pool.take(views * capacity * group.row_values, group.layout.type);
     group.bytes = static_cast<std::byte*>(group.storage.data_ptr());
   }
 }
 
-Destination BatchBuffer::destination(int view, std::int64_t row) const {
+std::byte* BatchBuffer::memory(int view, std::int64_t row) const {
   const Place& place = places_[static_cast<std::size_t>(view)];
   const Group& group = groups_[place.group];
   const auto slot = static_cast<std::size_t>(place.position * rows() + row);
-  return {group.bytes + slot * group.row_bytes, type_, layout_};
+  return group.bytes + slot * group.row_bytes;
 }
 
 void BatchBuffer::close_up(Group& group) const {
   std::byte* to = group.bytes;
   const std::byte* from = group.bytes;
-  for (std::int64_t view = 0; view < group.views; ++view) {
+  for (std::size_t view = 0; view < group.layout.views.size(); ++view) {
     for (const RowResult& result : results_) {
       if (!result.dropped) {
         if (to != from) std::memmove(to, from, group.row_bytes);
@@ -78,12 +76,15 @@ void BatchBuffer::close_up(Group& group) const {
   }
 }
 
-torch::Tensor BatchBuffer::shaped(const Group& group, std::int64_t rows) const {
-  const std::int64_t height = group.size.height;
-  const std::int64_t width = group.size.width;
-  const torch::Tensor used = group.storage.narrow(0, 0, group.views * rows * 3 * height * width);
-  if (layout_ == PixelLayout::planar) return used.view({group.views, rows, 3, height, width});
-  return used.view({group.views, rows, height, width, 3}).permute({0, 1, 4, 2, 3});
+torch::Tensor BatchBuffer::shaped(const Group& group, std::int64_t rows) {
+  const auto& shape = group.layout.shape;
+  const auto views = static_cast<std::int64_t>(group.layout.views.size());
+  const torch::Tensor used = group.storage.narrow(0, 0, views * rows * group.row_values);
+  if (group.layout.channels_last)
+    return used.view({views, rows, shape[1], shape[2], shape[0]}).permute({0, 1, 4, 2, 3});
+  std::vector<std::int64_t> sizes{views, rows};
+  sizes.insert(sizes.end(), shape.begin(), shape.end());
+  return used.view(sizes);
 }
 
 Batch BatchBuffer::finish(std::int64_t epoch, std::int64_t step) {

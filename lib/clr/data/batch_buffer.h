@@ -8,9 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "clr/augment/augmenter.h"
 #include "clr/core/batch.h"
-#include "clr/data/loader.h"
 
 namespace clr {
 
@@ -23,19 +21,25 @@ struct RowResult {
   std::exception_ptr error;     ///< ends the stream
 };
 
+/// How views of one shape lie in a batch.
+struct GroupLayout {
+  std::vector<int> views;           ///< their numbers, in order
+  std::vector<std::int64_t> shape;  ///< of a row as its readers see it: [3, H, W], or [L]
+  torch::ScalarType type = torch::kFloat;
+  bool channels_last = false;  ///< a row's memory is [H, W, 3]
+};
+
 /// Memory of batches that nobody holds any more, for use again: fresh memory costs a page fault
 /// every 4 KiB. For one thread.
 class StoragePool {
  public:
   /// Remembers up to `capacity` tensors.
-  StoragePool(PixelType type, bool pinned, std::size_t capacity)
-      : type_(type), pinned_(pinned), capacity_(capacity) {}
+  StoragePool(bool pinned, std::size_t capacity) : pinned_(pinned), capacity_(capacity) {}
 
   /// A flat tensor of `count` values, whatever they are.
-  torch::Tensor take(std::int64_t count);
+  torch::Tensor take(std::int64_t count, torch::ScalarType type);
 
  private:
-  PixelType type_;
   bool pinned_;
   std::size_t capacity_;
   std::vector<torch::Tensor> known_;
@@ -43,11 +47,11 @@ class StoragePool {
 
 /// The memory of one batch, which threads fill row by row without locks.
 ///
-/// Made, finished and reset by one thread; between that, destination() and row() may be used by
-/// any, for different rows.
+/// Made, finished and reset by one thread; between that, memory() and row() may be used by any, for
+/// different rows.
 class BatchBuffer {
  public:
-  BatchBuffer(const Augmenter& augmenter, const LoaderOptions& options);
+  explicit BatchBuffer(const std::vector<GroupLayout>& groups);
 
   /// Gets ready for `rows` rows, in memory for `capacity` of them.
   void reset(std::int64_t rows, std::int64_t capacity, StoragePool& pool);
@@ -55,7 +59,7 @@ class BatchBuffer {
   std::int64_t rows() const { return static_cast<std::int64_t>(results_.size()); }
 
   /// Where `view` of `row` goes.
-  Destination destination(int view, std::int64_t row) const;
+  std::byte* memory(int view, std::int64_t row) const;
 
   RowResult& row(std::int64_t row) { return results_[static_cast<std::size_t>(row)]; }
 
@@ -65,8 +69,8 @@ class BatchBuffer {
 
  private:
   struct Group {
-    Size size;
-    std::int64_t views = 0;
+    GroupLayout layout;
+    std::int64_t row_values = 0;
     torch::Tensor storage;  ///< flat; rows of view v follow those of view v - 1
     std::byte* bytes = nullptr;
     std::size_t row_bytes = 0;
@@ -77,10 +81,8 @@ class BatchBuffer {
   };
 
   void close_up(Group& group) const;
-  torch::Tensor shaped(const Group& group, std::int64_t rows) const;
+  static torch::Tensor shaped(const Group& group, std::int64_t rows);
 
-  PixelType type_;
-  PixelLayout layout_;
   std::vector<Group> groups_;
   std::vector<Place> places_;  ///< by view
   std::vector<RowResult> results_;

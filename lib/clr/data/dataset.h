@@ -109,13 +109,20 @@ class Dataset {
 ///   labels from .cls or .json files beside the images, else from folders;
 /// - a .clrpack, as write_pack() makes it;
 /// - a list, .csv, .tsv or .jsonl: `path[,label]`, paths relative to the list's folder, an optional
-///   first line `path,label`; classes are numbered in byte order of the labels.
+///   first line `path,label`; classes are numbered in byte order of the labels;
+/// - texts (data/text_dataset.h): a .txt or .txt.gz, a text a line, where an empty line ends a document; a
+///   folder without images but .txt files, a text a file, with classes as folders of images have; a list
+///   whose first line (or whose objects) names a column `text`, or `text_a` and `text_b`.
 ///
 /// Throws:  Error{data}: nothing there, not readable, no image in it, a class folder without
 /// images,
 ///          images beside class folders, train/ and test/ given as one set, a damaged list or CIFAR
 ///          file (with line or record).
 std::unique_ptr<Dataset> open_dataset(const std::filesystem::path& path, const DataConfig& config);
+
+/// The same for `what`, which is about images. Throws:  Error{data} for texts too.
+std::unique_ptr<Dataset> open_images(const std::filesystem::path& path, const DataConfig& config,
+                                     const std::string& what);
 
 /// Some images of another set, in the given order; labels and classes stay as they are.
 ///

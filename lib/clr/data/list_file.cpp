@@ -13,6 +13,7 @@
 #include "clr/core/error.h"
 #include "clr/data/file_bytes.h"
 #include "clr/data/sources.h"
+#include "clr/data/text_table.h"
 #include "clr/io/csv.h"
 
 namespace clr {
@@ -114,6 +115,7 @@ std::unique_ptr<Dataset> open_list_file(const std::string& path, const DataConfi
   std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  if (is_text_table(path, text)) return open_text_table(path, text, config);
   const bool json = path.ends_with(".jsonl");
   const auto lines = json ? read_json_lines(text, path)
                           : read_separated(text, path.ends_with(".tsv") ? '\t' : ',', path);

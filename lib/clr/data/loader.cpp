@@ -20,15 +20,17 @@
 #include "clr/core/error.h"
 #include "clr/core/row_share.h"
 #include "clr/data/batch_buffer.h"
+#include "clr/data/image_row_maker.h"
 #include "clr/data/row_maker.h"
 #include "clr/data/stream_plan.h"
+#include "clr/data/text_row_maker.h"
 
 namespace clr {
 namespace {
 
 /// A place in the ring of pieces that are being made.
 struct Slot {
-  Slot(const Augmenter& augmenter, const LoaderOptions& options) : buffer(augmenter, options) {}
+  explicit Slot(const std::vector<GroupLayout>& layout) : buffer(layout) {}
 
   BatchBuffer buffer;
   Piece piece;
@@ -69,16 +71,14 @@ LoaderOptions checked(const LoaderOptions& options) {
 
 class ThreadLoader final : public Loader {
  public:
-  ThreadLoader(std::shared_ptr<const Dataset> dataset,
-               const std::shared_ptr<const Augmenter>& augmenter, const LoaderOptions& options)
-      : options_(checked(options)),
-        plan_(dataset->size(), options.batch_size, options.drop_last, options.micro_batch,
+  ThreadLoader(std::unique_ptr<const RowMaker> maker, const LoaderOptions& options)
+      : options_(options),
+        plan_(maker->size(), options.batch_size, options.drop_last, options.micro_batch,
               options.passes),
-        augmenter_(augmenter),
-        maker_(std::move(dataset), augmenter, options),
-        pool_(options.pixel_type, options.pinned,
-              augmenter->groups().size() * (static_cast<std::size_t>(options.prefetch) + 2)) {
-    for (int i = 0; i < options_.prefetch; ++i) slots_.emplace_back(*augmenter_, options_);
+        maker_(std::move(maker)),
+        layout_(maker_->layout()),
+        pool_(options.pinned, layout_.size() * (static_cast<std::size_t>(options.prefetch) + 2)) {
+    for (int i = 0; i < options_.prefetch; ++i) slots_.emplace_back(layout_);
   }
   ~ThreadLoader() override { stop(); }
 
@@ -88,7 +88,7 @@ class ThreadLoader final : public Loader {
   Batch next() override;
   Batch produce(std::int64_t epoch, std::int64_t step, std::int64_t first,
                 std::int64_t count) override;
-  LoaderTimes times() const override { return maker_.times(); }
+  LoaderTimes times() const override { return maker_->times(); }
 
  private:
   Slot& slot(std::int64_t piece) {
@@ -104,8 +104,8 @@ class ThreadLoader final : public Loader {
 
   LoaderOptions options_;
   StreamPlan plan_;
-  std::shared_ptr<const Augmenter> augmenter_;
-  RowMaker maker_;
+  std::unique_ptr<const RowMaker> maker_;
+  std::vector<GroupLayout> layout_;
   StoragePool pool_;
   std::deque<Slot> slots_;
 
@@ -189,7 +189,7 @@ void ThreadLoader::work() {
     if (!own.has(row)) continue;
     if (!wait_for(piece)) return;
     Slot& current = slot(piece);
-    maker_.make(current.piece.epoch, current.piece.first + row, current.buffer, row - own.begin);
+    maker_->make(current.piece.epoch, current.piece.first + row, current.buffer, row - own.begin);
     if (current.missing.fetch_sub(1) == 1) {
       const std::lock_guard lock(mutex_);
       finished_changed_.notify_one();
@@ -225,10 +225,10 @@ Batch ThreadLoader::produce(std::int64_t epoch, std::int64_t step, std::int64_t 
     throw std::out_of_range(
         fmt::format("loader: step {} has no rows [{}, {})", step, first, first + count));
   }
-  BatchBuffer buffer(*augmenter_, options_);
+  BatchBuffer buffer(layout_);
   buffer.reset(count, count, pool_);
   for (std::int64_t row = 0; row < count; ++row) {
-    maker_.make(epoch, step * options_.batch_size + first + row, buffer, row);
+    maker_->make(epoch, step * options_.batch_size + first + row, buffer, row);
   }
   return buffer.finish(epoch, step);
 }
@@ -238,7 +238,17 @@ Batch ThreadLoader::produce(std::int64_t epoch, std::int64_t step, std::int64_t 
 std::unique_ptr<Loader> make_thread_loader(std::shared_ptr<const Dataset> dataset,
                                            std::shared_ptr<const Augmenter> augmenter,
                                            const LoaderOptions& options) {
-  return std::make_unique<ThreadLoader>(std::move(dataset), augmenter, options);
+  const LoaderOptions good = checked(options);
+  return std::make_unique<ThreadLoader>(
+      std::make_unique<ImageRowMaker>(dataset, std::move(augmenter), good), good);
+}
+
+std::unique_ptr<Loader> make_thread_loader(std::shared_ptr<const TextDataset> texts,
+                                           std::shared_ptr<const TextViews> views,
+                                           const LoaderOptions& options) {
+  const LoaderOptions good = checked(options);
+  return std::make_unique<ThreadLoader>(
+      std::make_unique<TextRowMaker>(std::move(texts), std::move(views), good), good);
 }
 
 }  // namespace clr

@@ -11,6 +11,9 @@
 
 namespace clr {
 
+class TextDataset;
+class TextViews;
+
 /// How a loader walks a data set.
 struct LoaderOptions {
   std::uint64_t seed = 0;
@@ -85,6 +88,11 @@ class Loader {
 ///          micro_batch.
 std::unique_ptr<Loader> make_thread_loader(std::shared_ptr<const Dataset> dataset,
                                            std::shared_ptr<const Augmenter> augmenter,
+                                           const LoaderOptions& options);
+
+/// The same for texts, whose tokens stay in memory. Throws:  Error{data} as TextRowMaker.
+std::unique_ptr<Loader> make_thread_loader(std::shared_ptr<const TextDataset> texts,
+                                           std::shared_ptr<const TextViews> views,
                                            const LoaderOptions& options);
 
 }  // namespace clr

@@ -18,6 +18,7 @@
 #include "clr/data/image_format.h"
 #include "clr/data/sources.h"
 #include "clr/data/tar_reader.h"
+#include "clr/data/text_dataset.h"
 
 namespace clr {
 namespace {
@@ -117,6 +118,10 @@ std::unique_ptr<Dataset> open_tars(const Target& target, const std::vector<std::
   return open_shards(std::move(shards), config);
 }
 
+std::string_view as_text(const std::vector<std::uint8_t>& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 std::unique_ptr<Dataset> open_file(const Target& target, const DataConfig& config) {
   const std::string& path = target.path;
   const auto first = read_first_bytes(path, 512);
@@ -128,15 +133,28 @@ std::unique_ptr<Dataset> open_file(const Target& target, const DataConfig& confi
   if (path.ends_with(".csv") || path.ends_with(".tsv") || path.ends_with(".jsonl")) {
     return open_list_file(path, config);
   }
+  if (path.ends_with(".txt")) return open_text_file(path, as_text(read_bytes(path)));
+  if (path.ends_with(".txt.gz")) {
+    const InflatedFile inflated(path);
+    return open_text_file(path, as_text(read_bytes(inflated.path())));
+  }
   if (path.ends_with(".bin")) return open_cifar_file(path, config);
   if (sniff(first) != ImageFormat::unknown) return open_one_image(path, config);
   throw Error(ErrorKind::data,
               path +
-                  ": expected a folder, an image, a list (.csv, .tsv, .jsonl), a .tar of images, "
-                  "a .clrpack, or CIFAR's or MNIST's binary files, got another kind of file");
+                  ": expected a folder, an image, a list (.csv, .tsv, .jsonl), texts (.txt), a .tar "
+                  "of images, a .clrpack, or CIFAR's or MNIST's binary files, got another kind of "
+                  "file");
 }
 
 }  // namespace
+
+std::unique_ptr<Dataset> open_images(const std::filesystem::path& path, const DataConfig& config,
+                                     const std::string& what) {
+  auto dataset = open_dataset(path, config);
+  require_images(*dataset, path.string(), what);
+  return dataset;
+}
 
 std::unique_ptr<Dataset> open_dataset(const std::filesystem::path& path, const DataConfig& config) {
   const Target target = parse(path.string());
@@ -157,7 +175,7 @@ std::unique_ptr<Dataset> open_dataset(const std::filesystem::path& path, const D
     return open_idx_folder(target.path, target.split, config);
   }
   if (target.named_split) refuse_split(target);
-  return open_image_folder(target.path, config);
+  return open_file_folder(target.path, config);
 }
 
 }  // namespace clr

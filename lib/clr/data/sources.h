@@ -99,7 +99,9 @@ struct Shard {
 /// a label where others have one, a damaged label.
 std::unique_ptr<Dataset> open_shards(std::vector<Shard> shards, const DataConfig& config);
 
-std::unique_ptr<Dataset> open_image_folder(const std::string& path, const DataConfig& config);
+/// A folder of images, or, without any, of texts (.txt), a text a file.
+std::unique_ptr<Dataset> open_file_folder(const std::string& path, const DataConfig& config);
+/// A list of images' paths, or a table of texts.
 std::unique_ptr<Dataset> open_list_file(const std::string& path, const DataConfig& config);
 
 /// Texts, a line each; empty lines end documents. `content` is the file's.

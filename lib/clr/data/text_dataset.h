@@ -17,9 +17,14 @@ class TextDataset : public Dataset {
   /// A column of an item. Throws:  Error{data} naming its place: not UTF-8, nothing but white space.
   virtual std::string_view text(std::int64_t index, std::int64_t column) const = 0;
 
-  /// The items [first, second) of the document that an item is of; the item alone where there are no
-  /// documents.
+  /// The items [first, second) of the document that an item of home() is of; the item alone where
+  /// there are no documents.
   virtual std::pair<std::int64_t, std::int64_t> document(std::int64_t index) const = 0;
+
+  /// The set whose numbers document() counts in, this one or what it is a part of, and an item's
+  /// number there.
+  virtual const TextDataset& home() const { return *this; }
+  virtual std::int64_t at_home(std::int64_t index) const { return index; }
 
   /// The first column's bytes.
   Record get(std::int64_t index) const override;

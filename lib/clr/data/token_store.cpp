@@ -63,4 +63,8 @@ void TokenStore::require_good(std::int64_t index) const {
     throw Error(ErrorKind::data, found->second);
 }
 
+void TokenStore::require_all_good() const {
+  if (!bad_.empty()) require_good(bad_.begin()->first);
+}
+
 }  // namespace clr

@@ -30,6 +30,9 @@ class TokenStore {
   /// Throws what reading the item threw, if it did.
   void require_good(std::int64_t index) const;
 
+  /// Throws what reading the first bad item threw.
+  void require_all_good() const;
+
   std::int64_t total() const { return static_cast<std::int64_t>(ids_.size()); }
 
  private:

@@ -36,7 +36,7 @@ constexpr auto enum_names(Pooling) {
 }
 
 struct Options {
-  std::int64_t vocabulary = 30522;
+  std::int64_t vocabulary = 0;
   std::int64_t layers = 6;
   std::int64_t width = 384;
   std::int64_t heads = 12;
@@ -49,7 +49,8 @@ struct Options {
   double norm_epsilon = 1e-12;
 
   static void fields(auto&& f) {
-    f("vocabulary", &Options::vocabulary, In{1, 1 << 24}, "pieces that have an embedding");
+    f("vocabulary", &Options::vocabulary, In{0, 1 << 24},
+      "pieces that have an embedding; 0: those of text.vocabulary");
     f("layers", &Options::layers, In{1, 128}, "transformer layers");
     f("width", &Options::width, In{1, 16384}, "width of a token's embedding, and of the features");
     f("heads", &Options::heads, In{1, 1024}, "attention heads; they divide the width");

@@ -41,7 +41,9 @@ constexpr std::array kDialects{
     Dialect{"solo-learn (before 1.0.3)", "encoder.", "classifier.", true},
     Dialect{"DINO, lightly, VICReg or Barlow Twins", "backbone.", "", false},
     Dialect{"SimSiam or clr", "encoder.", "", false},
-    Dialect{"torchvision or timm", "", "", false},
+    Dialect{"Hugging Face's BERT", "bert.", "", false},
+    Dialect{"sentence-transformers", "0.auto_model.", "", false},
+    Dialect{"torchvision, timm or Hugging Face", "", "", false},
 };
 
 /// torch.nn.Sequential(*list(torchvision's resnet.children())[:-1]), as lightly's examples have it;
@@ -66,13 +68,15 @@ const std::vector<Known>& known_parts() {
         "teacher_projector", "student_head", "teacher_head", "projection_mlp", "predictor",
         "prediction_head", "prediction_mlp", "prototypes",
         "bn"}},  // the batch norm after Barlow Twins' projector
+      {"what other tasks of BERT's have on top", {"pooler", "cls"}},
       {"a memory of embeddings", {"queue", "queue_ptr", "queue_y", "queue_labels", "memory_bank"}},
       {"state of the loss", {"criterion", "loss", "loss_func", "dino_loss_func"}},
   };
   return parts;
 }
 
-/// Tensors of a ResNet as torchvision names them, or of a vision transformer as timm does.
+/// Tensors of a ResNet as torchvision names them, of a vision transformer as timm does, or of BERT as
+/// Hugging Face does.
 bool is_encoder_name(const std::string& name) {
   // Real ones are short, and std::regex needs stack for each character.
   if (name.size() > 200) return false;
@@ -82,8 +86,21 @@ bool is_encoder_name(const std::string& name) {
       "|(bn[1-3]|downsample\\.1)\\.(weight|bias|running_mean|running_var|num_batches_tracked)"
       "|downsample\\.0\\.weight)"
       "|cls_token|pos_embed|patch_embed\\.proj\\.(weight|bias)|norm\\.(weight|bias)"
-      "|blocks\\.[0-9]+\\.(norm[12]|attn\\.(qkv|proj)|mlp\\.fc[12])\\.(weight|bias))");
+      "|blocks\\.[0-9]+\\.(norm[12]|attn\\.(qkv|proj)|mlp\\.fc[12])\\.(weight|bias)"
+      "|embeddings\\.(word|position|token_type)_embeddings\\.weight"
+      "|embeddings\\.LayerNorm\\.(weight|bias)"
+      "|encoder\\.layer\\.[0-9]+\\.(attention\\.(self\\.(query|key|value)|output\\.(dense|LayerNorm))"
+      "|intermediate\\.dense|output\\.(dense|LayerNorm))\\.(weight|bias))");
   return std::regex_match(name, pattern);
+}
+
+/// BERT's first files have TensorFlow's names for the weights of layer norms.
+std::string today(std::string name) {
+  for (const auto& [old, now] : {std::pair{"LayerNorm.gamma", "LayerNorm.weight"},
+                                 std::pair{"LayerNorm.beta", "LayerNorm.bias"}}) {
+    if (name.ends_with(old)) name.replace(name.size() - std::string_view(old).size(), name.size(), now);
+  }
+  return name;
 }
 
 std::string first_part(std::string_view name) {
@@ -129,7 +146,8 @@ std::optional<Found> find_dialect(const std::set<std::string>& names, const std:
   for (const Dialect& dialect : kDialects) {
     const std::string prefix = wrapper + dialect.prefix;
     if (*dialect.beside != '\0' && !any_starts(wrapper + dialect.beside)) continue;
-    for (const char* first : {"conv1.weight", "patch_embed.proj.weight"}) {
+    for (const char* first :
+         {"conv1.weight", "patch_embed.proj.weight", "embeddings.word_embeddings.weight"}) {
       if (names.contains(prefix + first)) return Found{&dialect, false};
     }
     if (!names.contains(prefix + "0.weight")) continue;
@@ -169,8 +187,9 @@ std::string summary(const std::map<std::string, std::int64_t>& counts) {
     }
   }
   throw Error(ErrorKind::checkpoint,
-              fmt::format("{}: expected a ResNet under torchvision's names or a vision transformer "
-                          "under timm's, plain or after {}, got {} tensors: {}",
+              fmt::format("{}: expected a ResNet under torchvision's names, a vision transformer "
+                          "under timm's or BERT under Hugging Face's, plain or after {}, got {} "
+                          "tensors: {}",
                           where, fmt::join(prefixes, ", "), names.size(), summary(counts)));
 }
 
@@ -193,12 +212,14 @@ NameMap map_names(const std::vector<std::string>& names, const std::string& wher
     const std::string before = inside ? map.prefix : wrapper;
     const std::string rest = name.substr(before.size());
     if (inside) {
-      const std::string own = found->numbered ? named(rest) : rest;
+      const std::string own = found->numbered ? named(rest) : today(rest);
       if (is_encoder_name(own)) {
         map.names.emplace_back(name, own);
         continue;
       }
     }
+    // 0, 1, 2, ...: no weights.
+    if (rest == "embeddings.position_ids") continue;
     const std::string part = first_part(rest);
     const auto known =
         std::find_if(known_parts().begin(), known_parts().end(), [&part](const Known& each) {

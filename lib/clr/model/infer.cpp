@@ -40,9 +40,8 @@ constexpr std::array kWidths{Width{"vit_tiny", 192}, Width{"vit_small", 384},
                              Width{"vit_base", 768}};
 
 constexpr const char* kHint =
-    "; only ResNets under torchvision's names and vision transformers under timm's are known, for "
-    "any "
-    "other file its configuration is needed";
+    "; only ResNets under torchvision's names, vision transformers under timm's and BERT under "
+    "Hugging Face's are known, for any other file its configuration is needed";
 
 [[noreturn]] void fail(const std::string& where, const std::string& message) {
   throw Error(ErrorKind::checkpoint, where + ": " + message + kHint);
@@ -92,6 +91,34 @@ Component<Encoder> infer_transformer(const Shapes& shapes, const std::string& wh
                           patches[0]));
 }
 
+/// BERT by Hugging Face's names. Heads leave no trace: of 64 values, of 32 where the width is MiniLM's.
+Component<Encoder> infer_bert(const Shapes& shapes, const std::string& where) {
+  const auto matrix = [&](const std::string& name) {
+    const auto found = shapes.find(name);
+    if (found == shapes.end()) fail(where, "expected a tensor " + name + ", got none");
+    if (found->second.size() != 2) {
+      fail(where, fmt::format("expected {} with 2 dimensions, got {}", name, text(found->second)));
+    }
+    return found->second;
+  };
+  const auto words = matrix("embeddings.word_embeddings.weight");
+  const std::int64_t width = words[1];
+  std::int64_t layers = 0;
+  while (shapes.contains(fmt::format("encoder.layer.{}.intermediate.dense.weight", layers)))
+    ++layers;
+  Component<Encoder> component;
+  component.read(
+      {{"type", "bert"},
+       {"vocabulary", words[0]},
+       {"layers", layers},
+       {"width", width},
+       {"heads", std::max<std::int64_t>(1, width / (width == 384 ? 32 : 64))},
+       {"intermediate", matrix("encoder.layer.0.intermediate.dense.weight")[0]},
+       {"positions", matrix("embeddings.position_embeddings.weight")[0]}},
+      Place(where));
+  return component;
+}
+
 std::int64_t count_blocks(const Shapes& shapes, std::size_t stage) {
   std::int64_t count = 0;
   while (shapes.contains(fmt::format("layer{}.{}.conv1.weight", stage, count))) ++count;
@@ -105,11 +132,16 @@ Component<Encoder> infer_encoder(
     const std::string& where) {
   constexpr std::string_view kPrefix = "encoder.";
   Shapes shapes;
-  for (const auto& [name, shape] : names_and_shapes) {
-    shapes[name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : name] = shape;
+  for (const auto& [name, shape] : names_and_shapes) shapes[name] = shape;
+  // BERT's own layers have names that begin so.
+  if (!shapes.contains("embeddings.word_embeddings.weight")) {
+    shapes.clear();
+    for (const auto& [name, shape] : names_and_shapes)
+      shapes[name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : name] = shape;
   }
 
   if (shapes.contains("patch_embed.proj.weight")) return infer_transformer(shapes, where);
+  if (shapes.contains("embeddings.word_embeddings.weight")) return infer_bert(shapes, where);
   const auto& first = convolution(shapes, "conv1.weight", where);
   const std::int64_t channels = first[0];
   const std::int64_t kernel = first[2];

@@ -79,12 +79,15 @@ torch::Tensor PackedTokens::one_after_the_other(const torch::Tensor& x, const Gr
   return group.places.defined() ? flat.index_select(0, group.places) : flat;
 }
 
+void require_tokens(const View& view) {
+  if (!view.input.is_floating_point()) return;
+  throw Error(ErrorKind::config,
+              "/encoder/type: expected an encoder of images for images (--data), got one of "
+              "text; choose a resnet or vit, or give texts");
+}
+
 PackedTokens pack_tokens(const View& view) {
-  if (view.input.is_floating_point()) {
-    throw Error(ErrorKind::config,
-                "/encoder/type: expected an encoder of images for images (--data), got one of "
-                "text; choose a resnet or vit, or give texts");
-  }
+  require_tokens(view);
   const torch::Device device = view.input.device();
   // One wait for the device a forward: how long rows are decides the shapes of all that follows.
   const torch::Tensor tokens = view.input.to(torch::kCPU).contiguous();

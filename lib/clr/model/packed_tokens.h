@@ -44,9 +44,12 @@ struct PackedTokens {
   static torch::Tensor one_after_the_other(const torch::Tensor& x, const Group& group);
 };
 
+/// Throws:  Error{config} for a view of pixels, naming both keys that have to agree.
+void require_tokens(const View& view);
+
 /// Packs a view of tokens; what is made is on its device. A row without tokens is refused.
 ///
-/// Throws:  Error{config} for a view of pixels, naming both keys that have to agree.
+/// Throws:  as require_tokens().
 PackedTokens pack_tokens(const View& view);
 
 }  // namespace clr

@@ -21,6 +21,11 @@ double schedule_factor(const ScheduleConfig& config, std::int64_t step, std::int
       const std::int64_t rest = std::max<std::int64_t>(total_steps - warmup, 1);
       return cosine_ramp(1.0, config.final, step - warmup, rest);
     }
+    case ScheduleType::linear: {
+      const std::int64_t rest = std::max<std::int64_t>(total_steps - warmup, 1);
+      const double done = static_cast<double>(step - warmup) / static_cast<double>(rest);
+      return config.final + (1 - config.final) * (1 - done);
+    }
     case ScheduleType::step: {
       const auto passed =
           std::count_if(config.milestones.begin(), config.milestones.end(),

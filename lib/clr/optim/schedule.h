@@ -9,8 +9,8 @@
 
 namespace clr {
 
-enum class ScheduleType { cosine, step, constant };
-constexpr auto enum_names(ScheduleType) { return std::array{"cosine", "step", "constant"}; }
+enum class ScheduleType { cosine, linear, step, constant };
+constexpr auto enum_names(ScheduleType) { return std::array{"cosine", "linear", "step", "constant"}; }
 
 /// The `schedule` section. Values are factors of the effective learning rate.
 struct ScheduleConfig {
@@ -26,7 +26,7 @@ struct ScheduleConfig {
     f("warmup_epochs", &ScheduleConfig::warmup_epochs, AtLeast{0}, "epochs of linear warm-up");
     f("warmup_start", &ScheduleConfig::warmup_start, In{0, 1},
       "factor that the warm-up starts from");
-    f("final", &ScheduleConfig::final, In{0, 1}, "factor that the cosine ends with");
+    f("final", &ScheduleConfig::final, In{0, 1}, "factor that cosine and linear end with");
     f("milestones", &ScheduleConfig::milestones, AtLeast{0},
       "step: epochs at which the rate drops");
     f("gamma", &ScheduleConfig::gamma, In{0, 1}, "step: factor of each drop");
@@ -39,7 +39,7 @@ struct ScheduleConfig {
 ///          start + (1 - start) * step / warmup_steps, and 1 at the first step after it. Cosine
 ///          over the rest: final + (1 - final) * (1 + cos(pi * t)) / 2 with t = (step -
 ///          warmup_steps) / (total_steps - warmup_steps), so that `final` would be reached at
-///          total_steps. Step: gamma to the number of milestones passed, in epochs from step 0.
+///          total_steps. Linear, likewise: final + (1 - final) * (1 - t). Step: gamma to the number of milestones passed, in epochs from step 0.
 double schedule_factor(const ScheduleConfig& config, std::int64_t step, std::int64_t total_steps,
                        std::int64_t steps_per_epoch);
 

@@ -6,19 +6,41 @@
 #include <map>
 #include <utility>
 
+#include "clr/core/error.h"
+
 namespace clr {
 
-TextViews::TextViews(const TextConfig& config, std::shared_ptr<const WordPiece> pieces,
-                     const Place& where)
-    : pieces_(std::move(pieces)), max_tokens_(config.max_tokens) {
+void read_vocabulary(TextConfig& config) {
+  if (config.pieces) return;
+  if (config.vocabulary.empty()) {
+    throw Error(ErrorKind::config,
+                "/text/vocabulary: expected a file of WordPiece pieces (BERT's vocab.txt), got "
+                "none");
+  }
+  config.pieces =
+      std::make_shared<const WordPiece>(WordPiece::read(config.vocabulary, config.lowercase));
+}
+
+TextConfig whole_texts(TextConfig config) {
+  config.views = {TextViewConfig{1, {}, {}}};
+  return config;
+}
+
+void TextViews::validate(const TextConfig& config, const Place& where) {
   if (config.views.empty()) (where / "views").fail("expected at least one entry, got none");
+  for (std::size_t i = 0; i < config.views.size(); ++i) {
+    const TextSource& source = config.views[i].source;
+    if (source.length[0] > source.length[1])
+      (where / "views" / i / "source" / "length").fail("expected the smaller share first");
+  }
+}
+
+TextViews::TextViews(const TextConfig& config)
+    : pieces_(config.pieces), max_tokens_(config.max_tokens) {
+  validate(config, Place("text"));
   std::int64_t neighbors = 0;
   std::int64_t columns = 0;
-  for (std::size_t i = 0; i < config.views.size(); ++i) {
-    const TextViewConfig& entry = config.views[i];
-    if (entry.source.length[0] > entry.source.length[1]) {
-      (where / "views" / i / "source" / "length").fail("expected the smaller share first");
-    }
+  for (const TextViewConfig& entry : config.views) {
     std::vector<std::shared_ptr<const TokenOperation>> chain;
     for (const auto& operation : entry.chain) chain.push_back(token_operations().make(operation));
     for (std::int64_t k = 0; k < entry.count; ++k) {

@@ -56,6 +56,7 @@ struct TextConfig {
   bool lowercase = true;
   std::int64_t max_tokens = 128;
   std::vector<TextViewConfig> views = {TextViewConfig{2, {}, {}}};
+  std::shared_ptr<const WordPiece> pieces;  ///< what `vocabulary` names, once it was read
 
   static void fields(auto&& f) {
     f("vocabulary", &TextConfig::vocabulary,
@@ -67,6 +68,14 @@ struct TextConfig {
     f("views", &TextConfig::views, "groups of views of each text");
   }
 };
+
+/// Reads what `vocabulary` names, where it was not read yet.
+/// Throws:  Error{config} "/text/vocabulary: ..." where there is none; Error{data} as
+///          WordPiece::read().
+void read_vocabulary(TextConfig& config);
+
+/// One view of each text: all of it, as far as max_tokens reach.
+TextConfig whole_texts(TextConfig config);
 
 /// The tokens that views of one item are made from: what a data set gives.
 class ItemTokens {
@@ -86,9 +95,12 @@ class ItemTokens {
 /// Views are numbered over the entries of the configuration, in its order.
 class TextViews {
  public:
-  /// Throws:  Error{config} below `where`, the `text` section: no views.
-  TextViews(const TextConfig& config, std::shared_ptr<const WordPiece> pieces,
-            const Place& where = Place("text"));
+  /// `config` has its pieces.
+  /// Throws:  Error{config} naming the place below `text`: no views, a range that runs backwards.
+  explicit TextViews(const TextConfig& config);
+
+  /// Throws:  Error{config} below `where`: what the constructor refuses.
+  static void validate(const TextConfig& config, const Place& where);
 
   int view_count() const { return static_cast<int>(views_.size()); }
   std::int64_t max_tokens() const { return max_tokens_; }

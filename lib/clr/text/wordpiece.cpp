@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "clr/core/error.h"
@@ -68,13 +69,27 @@ WordPiece WordPiece::read(const std::string& path, bool lowercase) {
   std::ifstream file(path, std::ios::binary);
   if (!file)
     throw Error(ErrorKind::data, fmt::format("{}: expected a vocabulary, cannot be read", path));
-  std::vector<std::string> pieces;
-  for (std::string line; std::getline(file, line);) {
-    if (line.ends_with('\r')) line.pop_back();
-    pieces.push_back(std::move(line));
-  }
+  const std::string content{std::istreambuf_iterator<char>(file), {}};
   if (file.bad()) throw Error(ErrorKind::data, fmt::format("{}: cannot be read to its end", path));
-  return {std::move(pieces), lowercase, path};
+  return parse(content, lowercase, path);
+}
+
+WordPiece WordPiece::parse(std::string_view content, bool lowercase, const std::string& where) {
+  std::vector<std::string> pieces;
+  while (!content.empty()) {
+    const std::size_t end = std::min(content.find('\n'), content.size());
+    std::string_view line = content.substr(0, end);
+    content.remove_prefix(std::min(end + 1, content.size()));
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    pieces.emplace_back(line);
+  }
+  return {std::move(pieces), lowercase, where};
+}
+
+std::string WordPiece::text() const {
+  std::string result;
+  for (const std::string& piece : pieces_) result += piece + '\n';
+  return result;
 }
 
 void WordPiece::add_word(std::string_view word, std::vector<std::int32_t>& ids) const {

@@ -36,6 +36,12 @@ class WordPiece {
   /// Reads a vocabulary file. Throws:  Error{data} naming it: not readable, and as the constructor.
   static WordPiece read(const std::string& path, bool lowercase);
 
+  /// Of such a file's content.
+  static WordPiece parse(std::string_view content, bool lowercase, const std::string& where);
+
+  /// The pieces as read() takes them.
+  std::string text() const;
+
   std::int32_t size() const { return static_cast<std::int32_t>(pieces_.size()); }
   const Special& special() const { return special_; }
   bool lowercase() const { return lowercase_; }

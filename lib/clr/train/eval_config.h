@@ -31,11 +31,12 @@ struct InferenceConfig {
   }
 };
 
-/// Configuration of linear-eval by L-BFGS, of embed and predict. `encoder` and `augment` begin as what the checkpoint
-/// says.
+/// Configuration of linear-eval by L-BFGS, of embed and predict. `encoder` and `augment` (or `text`) begin as what
+/// the checkpoint says.
 struct EvalConfig {
   Component<Encoder> encoder;
   AugmentConfig augment;
+  std::optional<TextConfig> text;
   DataConfig data;
   ProbeConfig probe;
   KnnConfig knn;
@@ -44,7 +45,8 @@ struct EvalConfig {
   static void fields(auto&& f) {
     f("encoder", &EvalConfig::encoder, "overrides the checkpoint's architecture");
     f("augment", &EvalConfig::augment, "evaluation transform, one view; default: the checkpoint's");
-    f("data", &EvalConfig::data, "reading images");
+    f("text", &EvalConfig::text, "of texts: tokens, one view; default: the checkpoint's");
+    f("data", &EvalConfig::data, "reading images or texts");
     f("probe", &EvalConfig::probe, "linear classifier on frozen features");
     f("knn", &EvalConfig::knn, "nearest-neighbour classifier");
     f("train", &EvalConfig::train, "computing features");

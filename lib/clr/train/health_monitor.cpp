@@ -25,7 +25,7 @@ HealthMonitor::HealthMonitor(const RunConfig& config, const std::shared_ptr<cons
                              const torch::Device& device, int loader_threads,
                              std::shared_ptr<World> world)
     : slice_(config, dataset, config.train.health_images, device, loader_threads, std::move(world)),
-      augment_(two_views(config.augment)),
+      views_(two_views(training_views(config))),
       precision_(config.train.precision) {}
 
 std::vector<std::pair<std::string, double>> HealthMonitor::measure(Method& method) {
@@ -33,8 +33,8 @@ std::vector<std::pair<std::string, double>> HealthMonitor::measure(Method& metho
   MlpHead* const projector = method.projector();
   encoder.eval();
   if (projector != nullptr) projector->eval();
-  const Features features = slice_.features(augment_, [&](const torch::Tensor& pixels) {
-    return two_view_rows(encoder, projector, as_input(pixels, precision_));
+  const Features features = slice_.features(views_, [&](const torch::Tensor& input) {
+    return two_view_rows(encoder, projector, as_input(input, precision_));
   });
   encoder.train();
   if (projector != nullptr) projector->train();
@@ -47,8 +47,8 @@ std::vector<std::pair<std::string, double>> HealthMonitor::measure(Method& metho
   return values;
 }
 
-torch::Tensor two_view_rows(Encoder& encoder, MlpHead* projector, const torch::Tensor& pixels) {
-  const torch::Tensor h = encoder.forward({pixels});
+torch::Tensor two_view_rows(Encoder& encoder, MlpHead* projector, const torch::Tensor& input) {
+  const torch::Tensor h = encoder.forward({input});
   std::vector<torch::Tensor> parts = h.chunk(2);
   if (projector != nullptr) {
     for (const torch::Tensor& z : projector->forward(h).chunk(2)) parts.push_back(z);
@@ -65,11 +65,15 @@ TwoViews split_views(const torch::Tensor& rows, std::int64_t width) {
   return result;
 }
 
-AugmentConfig two_views(const AugmentConfig& augment) {
-  AugmentConfig result = augment;
-  result.views.resize(1);
-  result.views[0].count = 2;
-  return result;
+ViewPlan two_views(ViewPlan plan) {
+  if (plan.text) {
+    plan.text->views.resize(1);
+    plan.text->views[0].count = 2;
+  } else {
+    plan.augment.views.resize(1);
+    plan.augment.views[0].count = 2;
+  }
+  return plan;
 }
 
 }  // namespace clr

@@ -16,8 +16,8 @@
 namespace clr {
 
 /// Shows during training how the representation lies (eval/embedding_health.h), without labels and
-/// alike for every method: two views by the first chain of augment.views of train.health_images of
-/// the training images, in evaluation mode and float32 (bfloat16's rounding would pass for rank).
+/// alike for every method: two views by the first chain of augment.views (or text.views) of
+/// train.health_images of the training images, in evaluation mode and float32 (bfloat16's rounding would pass for rank).
 class HealthMonitor {
  public:
   /// `config` is resolved.
@@ -32,17 +32,17 @@ class HealthMonitor {
 
  private:
   MonitorSlice slice_;
-  AugmentConfig augment_;
+  ViewPlan views_;
   Precision precision_;
 };
 
 /// The first chain of views, twice.
-AugmentConfig two_views(const AugmentConfig& augment);
+ViewPlan two_views(ViewPlan plan);
 
 /// A row an image: h of its two views, then, with a projection head, z of its two views.
 ///
-/// Shapes:  pixels [2 * N, 3, H, W], view after view -> [N, 2 * F (+ 2 * D)].
-torch::Tensor two_view_rows(Encoder& encoder, MlpHead* projector, const torch::Tensor& pixels);
+/// Shapes:  input [2 * N, 3, H, W], or tokens [2 * N, L], view after view -> [N, 2 * F (+ 2 * D)].
+torch::Tensor two_view_rows(Encoder& encoder, MlpHead* projector, const torch::Tensor& input);
 
 /// What two_view_rows() put side by side: h [2, N, F], and z [2, N, D] or undefined. `width` is F.
 struct TwoViews {

@@ -16,15 +16,15 @@ KnnMonitor::KnnMonitor(const RunConfig& config, const std::shared_ptr<const Data
                        const torch::Device& device, int loader_threads,
                        std::shared_ptr<World> world)
     : slice_(config, dataset, config.train.knn_images, device, loader_threads, std::move(world)),
-      augment_(evaluation_augment(config)),
+      views_(evaluation_views(config)),
       precision_(config.train.precision),
       classes_(static_cast<std::int64_t>(dataset->classes().size())) {}
 
 std::optional<double> KnnMonitor::top1(Encoder& encoder) {
   encoder.eval();
-  const Features features = slice_.features(augment_, [&](const torch::Tensor& pixels) {
+  const Features features = slice_.features(views_, [&](const torch::Tensor& input) {
     const BFloat16Autocast autocast(slice_.device().type(), precision_ == Precision::bfloat16);
-    return encoder.forward({as_input(pixels, precision_)});
+    return encoder.forward({as_input(input, precision_)});
   });
   encoder.train();
   if (features.values.size(0) < 2) return std::nullopt;

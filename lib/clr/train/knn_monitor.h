@@ -31,7 +31,7 @@ class KnnMonitor {
 
  private:
   MonitorSlice slice_;
-  AugmentConfig augment_;
+  ViewPlan views_;
   Precision precision_;
   std::int64_t classes_;
 };

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clr/train/memory_estimate.h"
 
+#include <c10/util/accumulate.h>
+
 #include <algorithm>
 
 #include "clr/core/allocation_meter.h"
 #include "clr/core/autocast.h"
 #include "clr/core/memory.h"
+#include "clr/core/row_keys.h"
 #include "clr/dist/world.h"
 #include "clr/train/run_setup.h"
 
@@ -37,7 +40,7 @@ class Estimator {
  public:
   Estimator(const RunConfig& config, std::int64_t dataset_size, std::int64_t classes,
             const torch::Device& device)
-      : config_(config), device_(device), augmenter_(config.augment) {
+      : config_(config), device_(device), shapes_(view_shapes(config.augment, config.text)) {
     method_ = build_method(config, dataset_size, classes, steps_per_epoch(config, dataset_size));
     place_module(*method_, device, channels_last(), config.train.precision);
     method_->train();
@@ -94,10 +97,9 @@ class Estimator {
   /// Bytes of the views that the loader gives at once.
   double batch_bytes() const {
     double values = 0;
-    for (const auto& group : augmenter_.groups()) {
-      values +=
-          3.0 * group.size.width * group.size.height * static_cast<double>(group.views.size());
-    }
+    for (const ViewShape& group : shapes_)
+      values += static_cast<double>(group.views * c10::multiply_integers(group.shape));
+    if (config_.text) return values * 4.0 * static_cast<double>(images_at_once());
     // float64: what the loader gives and what the networks take.
     const Precision precision = config_.train.precision;
     const double bytes = precision == Precision::bfloat16  ? 2.0
@@ -120,21 +122,28 @@ class Estimator {
     const auto type = precision == Precision::bfloat16  ? torch::kBFloat16
                       : precision == Precision::float64 ? torch::kFloat64
                                                         : torch::kFloat32;
-    for (const auto& group : augmenter_.groups()) {
-      const auto views = static_cast<std::int64_t>(group.views.size());
-      torch::Tensor pixels =
-          torch::rand({views * images, 3, group.size.height, group.size.width}).to(device_, type);
-      if (channels_last()) pixels = pixels.contiguous(torch::MemoryFormat::ChannelsLast);
-      batch.groups.push_back(pixels.unflatten(0, {views, images}));
+    for (const ViewShape& group : shapes_) {
+      std::vector<std::int64_t> sizes{group.views * images};
+      sizes.insert(sizes.end(), group.shape.begin(), group.shape.end());
+      torch::Tensor input;
+      if (config_.text) {
+        // All as long as texts can be: an upper bound.
+        input = torch::randint(config_.text->pieces->size(), sizes, torch::kInt).to(device_);
+      } else {
+        input = torch::rand(sizes).to(device_, type);
+        if (channels_last()) input = input.contiguous(torch::MemoryFormat::ChannelsLast);
+      }
+      batch.groups.push_back(input.unflatten(0, {group.views, images}));
     }
     batch.labels = torch::zeros({images}, torch::kInt64).to(device_);
     batch.indices = torch::arange(images).to(device_);
+    set_row_keys(batch, 0);
     return batch;
   }
 
   const RunConfig& config_;
   torch::Device device_;
-  Augmenter augmenter_;
+  std::vector<ViewShape> shapes_;
   std::shared_ptr<Method> method_;
   StepContext late_;
 };
@@ -177,7 +186,8 @@ MemoryEstimate estimate_memory(const RunConfig& config, std::shared_ptr<const Da
                       device);
   MemoryEstimate estimate;
   const LoaderOptions loader = training_loader_options(config, device, 1, *World::alone());
-  estimate.cache = plan_cache(*dataset, config.data, loader.epochs * loader.passes);
+  if (!config.text)
+    estimate.cache = plan_cache(*dataset, config.data, loader.epochs * loader.passes);
   estimate.parameters = trained(estimator.method());
   estimate.encoder_parameters = trained(estimator.method().encoder());
 

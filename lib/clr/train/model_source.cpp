@@ -10,7 +10,9 @@
 #include "clr/io/file.h"
 #include "clr/model/foreign_names.h"
 #include "clr/train/checkpoint.h"
+#include "clr/train/hugging_face_folder.h"
 #include "clr/train/run_config.h"
+#include "clr/train/run_setup.h"
 #include "clr/train/training_state.h"
 
 namespace fs = std::filesystem;
@@ -18,14 +20,27 @@ namespace fs = std::filesystem;
 namespace clr {
 namespace {
 
-constexpr const char* kConfigKey = "clr.config";
-
 void describe_by_config(ModelSource& source, const ConfigDocument& document) {
   const RunConfig config = read_run_config(document);
   source.encoder = dump_value(config.encoder);
-  source.augment = dump_value(evaluation_augment(config));
-  source.views = dump_value(config.augment);
+  if (config.text) {
+    source.text = dump_value(whole_texts(*config.text));
+    source.views = dump_value(*config.text);
+  } else {
+    source.augment = dump_value(evaluation_augment(config));
+    source.views = dump_value(config.augment);
+  }
   source.projector = config.projector;
+}
+
+/// Random weights know no vocabulary but the configuration's.
+void read_vocabulary(ModelSource& source, const ConfigDocument& document) {
+  if (source.text.is_null()) return;
+  RunConfig config = read_run_config(document);
+  read_vocabulary(*config.text);
+  source.vocabulary = config.text->pieces->text();
+  fit_to_texts(config.encoder, *config.text);
+  source.encoder = dump_value(config.encoder);
 }
 
 ConfigDocument document_of(const std::string& text, const std::string& where) {
@@ -95,13 +110,30 @@ std::size_t add_missing_counters(SafeTensors& content) {
   return added;
 }
 
+/// A BERT of Hugging Face's: by the files beside its weights.
+void describe_by_folder(ModelSource& source, const Component<Encoder>& shapes,
+                        const fs::path& folder) {
+  HuggingFaceFolder beside = read_hugging_face_folder(folder);
+  source.encoder = dump_value(shapes);
+  source.encoder.update(beside.encoder);
+  TextConfig text;
+  read_value(beside.text, Place(source.name + ": text"), text);
+  source.text = dump_value(whole_texts(text));
+  source.vocabulary = std::move(beside.vocabulary);
+  source.note += fmt::format(
+      "; a {} with {} heads and pooling {}, that sees texts up to {} tokens{}", shapes.type,
+      source.encoder.value("heads", 0), source.encoder.value("pooling", ""), text.max_tokens,
+      text.lowercase ? ", lower-cased" : "");
+}
+
 /// A file without configuration: whatever its names and shapes say.
-void describe_by_tensors(ModelSource& source, bool padded_stem) {
+void describe_by_tensors(ModelSource& source, bool padded_stem, const fs::path& path) {
   std::vector<std::pair<std::string, std::vector<std::int64_t>>> shapes;
   for (const auto& [name, tensor] : source.weights.tensors) {
     shapes.emplace_back(name, tensor.sizes().vec());
   }
   const Component<Encoder> encoder = infer_encoder(shapes, source.name);
+  if (encoder.type == "bert") return describe_by_folder(source, encoder, path.parent_path());
   source.encoder = dump_value(encoder);
   const bool cifar = encoder.options.value("stem", "") == "cifar";
   if (cifar && padded_stem) source.encoder["stem"] = "cifar_padded";
@@ -151,10 +183,12 @@ void open_file(ModelSource& source, const fs::path& path) {
     if (const auto config = metadata.find(kConfigKey); config != metadata.end()) {
       describe_by_config(source,
                          document_of(config->second, path.string() + " (its configuration)"));
+      if (const auto vocabulary = metadata.find(kVocabularyKey); vocabulary != metadata.end())
+        source.vocabulary = vocabulary->second;
     } else if (const auto model = metadata.find(kExportKey); model != metadata.end()) {
       describe_by_export(source, model->second);
     } else {
-      describe_by_tensors(source, weights.padded_stem);
+      describe_by_tensors(source, weights.padded_stem, path);
     }
   } catch (const Error& error) {
     throw Error(ErrorKind::checkpoint, error.what());
@@ -231,12 +265,16 @@ ModelSource open_model(const std::string& spec, const ConfigDocument* config) {
     }
     source.random = true;
     describe_by_config(source, *config);
+    read_vocabulary(source, *config);
     return source;
   }
   if (spec.starts_with("random:")) {
     const fs::path path = fs::path(spec.substr(7)) / "config.json";
     source.random = true;
-    describe_by_config(source, document_of(read_file(path, ErrorKind::checkpoint), path.string()));
+    const ConfigDocument document =
+        document_of(read_file(path, ErrorKind::checkpoint), path.string());
+    describe_by_config(source, document);
+    read_vocabulary(source, document);
     return source;
   }
   std::error_code error;
@@ -254,6 +292,24 @@ ModelSource open_model(const std::string& spec, const ConfigDocument* config) {
       source.run = folder.parent_path().parent_path();
   }
   return source;
+}
+
+Json evaluation_sections(const ModelSource& source) {
+  Json result = {{"encoder", source.encoder}};
+  if (source.text.is_null()) {
+    result["augment"] = source.augment;
+  } else {
+    result["text"] = source.text;
+  }
+  return result;
+}
+
+void take_vocabulary(const ModelSource& source, TextConfig& text) {
+  const bool own = !source.text.is_null() && text.vocabulary == source.text.value("vocabulary", "");
+  if (own && !source.vocabulary.empty())
+    text.pieces = std::make_shared<const WordPiece>(
+        WordPiece::parse(source.vocabulary, text.lowercase, source.name));
+  read_vocabulary(text);
 }
 
 FeatureModel build_model(const ModelSource& source, const Component<Encoder>& encoder,

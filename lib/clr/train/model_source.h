@@ -11,6 +11,7 @@
 #include "clr/io/safetensors.h"
 #include "clr/model/encoder.h"
 #include "clr/model/mlp_head.h"
+#include "clr/text/text_views.h"
 
 namespace clr {
 
@@ -34,8 +35,10 @@ Weights read_weights(const std::filesystem::path& path);
 struct ModelSource {
   std::string name;  ///< for messages
   Json encoder;      ///< an `encoder` section
-  Json augment;      ///< an `augment` section: the evaluation transform
-  Json views;        ///< an `augment` section: the views it was trained on; null where unknown
+  Json augment;      ///< of images an `augment` section: the evaluation transform
+  Json text;         ///< of texts a `text` section with one view; null: it is one of images
+  Json views;        ///< an `augment` or `text` section: the views it was trained on; null where unknown
+  std::string vocabulary;  ///< of texts: the pieces of `text`, one a line
   std::optional<MlpHeadConfig> projector;
   SafeTensors weights;  ///< no tensors: random weights
   bool random = false;
@@ -43,8 +46,17 @@ struct ModelSource {
   std::optional<std::filesystem::path> run;  ///< the run folder that it belongs to
 };
 
+/// The sections of an evaluation's configuration that a source says: `encoder`, and `augment` or `text`.
+Json evaluation_sections(const ModelSource& source);
+
+/// Gives a `text` section the pieces that it means: the source's own, unless it names another
+/// vocabulary than that, which is read.
+/// Throws:  Error{data} as WordPiece::read().
+void take_vocabulary(const ModelSource& source, TextConfig& text);
+
 /// Opens CKPT: a run folder (its newest good checkpoint), a checkpoint folder, a .safetensors file
-/// (architecture from its metadata, else inferred from names and shapes), `random` (architecture
+/// (architecture from its metadata, else inferred from names and shapes), a folder of Hugging Face's or
+/// sentence-transformers' with a BERT, `random` (architecture
 /// from the training configuration `config`) or `random:RUN` (that run's).
 ///
 /// Throws:  Error{checkpoint}; Error{usage} for `random` without a configuration.

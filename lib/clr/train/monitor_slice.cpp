@@ -40,10 +40,9 @@ MonitorSlice::MonitorSlice(const RunConfig& config, const std::shared_ptr<const 
 }
 
 Features MonitorSlice::features(
-    const AugmentConfig& augment,
+    const ViewPlan& views,
     const std::function<torch::Tensor(const torch::Tensor&)>& encode) const {
-  const auto loader =
-      make_thread_loader(slice_, std::make_shared<const Augmenter>(augment), options_);
+  const auto loader = make_loader(slice_, views, options_);
   return extract_features(*loader, *slice_, device_, encode, {}, world_);
 }
 

@@ -22,9 +22,9 @@ class MonitorSlice {
                std::int64_t images, const torch::Device& device, int loader_threads,
                std::shared_ptr<World> world);
 
-  /// extract_features() over the slice, by all processes, seen through `augment` with draws of a fixed seed, so that
+  /// extract_features() over the slice, by all processes, seen as `views` says with draws of a fixed seed, so that
   /// every call sees the same views.
-  Features features(const AugmentConfig& augment,
+  Features features(const ViewPlan& views,
                     const std::function<torch::Tensor(const torch::Tensor&)>& encode) const;
 
   const torch::Device& device() const { return device_; }

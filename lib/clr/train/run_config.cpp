@@ -14,14 +14,28 @@ void validate(const RunConfig& config, const Place& root) {
         std::pair{"optimizer", &config.optimizer.type}}) {
     if (type->empty()) (root / key).fail("expected an object with a \"type\", got none");
   }
-  const Place views = root / "augment" / "views";
-  if (config.augment.views.empty()) views.fail("expected at least one group of views, got none");
-  // Building it checks chains, kernels and final sizes.
-  Augmenter(config.augment, root / "augment");
+  validate_views(config.augment, config.text, root);
   validate_training(config.schedule, config.train, root);
 }
 
 }  // namespace
+
+void validate_views(const AugmentConfig& augment, const std::optional<TextConfig>& text,
+                    const Place& root) {
+  const Place views = root / "augment" / "views";
+  if (text) {
+    if (!augment.views.empty()) {
+      views.fail(fmt::format("expected none beside a `text` section, got {}; a run is of images or "
+                             "of texts",
+                             augment.views.size()));
+    }
+    TextViews::validate(*text, root / "text");
+    return;
+  }
+  if (augment.views.empty()) views.fail("expected at least one group of views, got none");
+  // Building it checks chains, kernels and final sizes.
+  Augmenter(augment, root / "augment");
+}
 
 void validate_training(const ScheduleConfig& schedule, const TrainConfig& train,
                        const Place& root) {
@@ -77,6 +91,13 @@ AugmentConfig make_evaluation_augment(std::int64_t resize, std::int64_t crop,
   AugmentConfig result;
   read_value(json, Place("evaluation transform"), result);
   return result;
+}
+
+ViewPlan training_views(const RunConfig& config) { return {config.augment, config.text}; }
+
+ViewPlan evaluation_views(const RunConfig& config) {
+  if (config.text) return {{}, whole_texts(*config.text)};
+  return {evaluation_augment(config), {}};
 }
 
 AugmentConfig evaluation_augment(const RunConfig& config) {

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "clr/augment/augmenter.h"
 #include "clr/config/fields.h"
 #include "clr/config/load.h"
 #include "clr/data/dataset.h"
+#include "clr/data/view_plan.h"
 #include "clr/method/method.h"
 #include "clr/model/encoder.h"
 #include "clr/model/mlp_head.h"
@@ -108,6 +110,7 @@ struct RunConfig {
   Component<Encoder> encoder;
   MlpHeadConfig projector;
   AugmentConfig augment;
+  std::optional<TextConfig> text;  ///< of texts; then `augment` has no views
   DataConfig data;
   Component<Optimizer> optimizer;
   ScheduleConfig schedule;
@@ -118,7 +121,8 @@ struct RunConfig {
     f("encoder", &RunConfig::encoder, "the network whose features are wanted");
     f("projector", &RunConfig::projector, "projection head between encoder and loss");
     f("augment", &RunConfig::augment, "views of each image");
-    f("data", &RunConfig::data, "reading images");
+    f("text", &RunConfig::text, "instead of `augment`: tokens and views of each text");
+    f("data", &RunConfig::data, "reading images or texts");
     f("optimizer", &RunConfig::optimizer, "update rule and learning rate");
     f("schedule", &RunConfig::schedule, "course of the learning rate, per step");
     f("train", &RunConfig::train, "the training loop");
@@ -129,6 +133,10 @@ struct RunConfig {
 /// Throws:  Error{config} with source and pointer.
 RunConfig read_run_config(const ConfigDocument& document);
 
+/// That views are well described, of images or of texts. Throws:  Error{config} below `root`.
+void validate_views(const AugmentConfig& augment, const std::optional<TextConfig>& text,
+                    const Place& root);
+
 /// The rules that join the fields of `schedule` and `train`.
 /// Throws:  Error{config} with source and pointer; `root` is the whole configuration.
 void validate_training(const ScheduleConfig& schedule, const TrainConfig& train, const Place& root);
@@ -137,10 +145,15 @@ void validate_training(const ScheduleConfig& schedule, const TrainConfig& train,
 /// training runs lack, and neither `method` nor `projector`).
 bool is_run_config(const ConfigDocument& document);
 
-/// The transform that a run's encoder is judged with: for the cifar stem and small images the
-/// training size itself, else resize to 256/224 of it and crop its centre; normalised as in
+/// The transform that the encoder of a run on images is judged with: for the cifar stem and small images
+/// the training size itself, else resize to 256/224 of it and crop its centre; normalised as in
 /// training.
 AugmentConfig evaluation_augment(const RunConfig& config);
+
+/// The views that a run trains on, and the one that its encoder is judged with (evaluation_augment(), or
+/// whole texts).
+ViewPlan training_views(const RunConfig& config);
+ViewPlan evaluation_views(const RunConfig& config);
 
 /// A resize, centre crop and normalisation as an `augment` section with one view.
 AugmentConfig make_evaluation_augment(std::int64_t resize, std::int64_t crop,

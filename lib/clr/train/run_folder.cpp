@@ -18,7 +18,7 @@ namespace {
 
 /// Values that `auto` and 0 stand for are resolved once, when the run starts.
 constexpr std::array kResolvedOnce = {"/train/precision", "/train/memory_format",
-                                      "/train/compute_threads"};
+                                      "/train/compute_threads", "/encoder/vocabulary"};
 /// Threads change the last bits of sums alone, as the number of processes does, which they follow.
 constexpr std::array kFreeToChange = {"/train/checkpoint_every_epochs", "/train/keep_checkpoints",
                                       "/train/guard", "/train/compute_threads"};

@@ -10,7 +10,6 @@
 #include <thread>
 #include <vector>
 
-#include "clr/augment/augmenter.h"
 #include "clr/core/device.h"
 #include "clr/core/error.h"
 #include "clr/core/rng.h"
@@ -28,7 +27,31 @@ RunConfig resolve_automatic(RunConfig config, const torch::Device& device, int p
   if (train.memory_format == MemoryFormat::automatic)
     train.memory_format = MemoryFormat::channels_last;
   if (train.compute_threads == 0) train.compute_threads = default_compute_threads(processes);
+  if (config.text) {
+    read_vocabulary(*config.text);
+    fit_to_texts(config.encoder, *config.text);
+  }
   return config;
+}
+
+void fit_to_texts(Component<Encoder>& encoder, const TextConfig& text) {
+  Json& options = encoder.options;
+  if (const auto found = options.find("vocabulary"); found != options.end()) {
+    const std::int64_t pieces = text.pieces->size();
+    if (*found == 0) *found = pieces;
+    if (*found != pieces) {
+      throw Error(ErrorKind::config,
+                  fmt::format("/encoder/vocabulary: expected the {} pieces of text.vocabulary, got "
+                              "{}; give the vocabulary that belongs to these weights",
+                              pieces, found->get<std::int64_t>()));
+    }
+  }
+  const auto positions = options.value("positions", text.max_tokens);
+  if (text.max_tokens > positions) {
+    throw Error(ErrorKind::config,
+                fmt::format("/text/max_tokens: expected at most encoder.positions = {}, got {}",
+                            positions, text.max_tokens));
+  }
 }
 
 std::int64_t default_compute_threads(int processes) {
@@ -67,8 +90,20 @@ void place_module(torch::nn::Module& module, const torch::Device& device, bool c
   }
 }
 
-torch::Tensor as_input(const torch::Tensor& pixels, Precision precision) {
-  return precision == Precision::float64 ? pixels.to(torch::kFloat64) : pixels;
+torch::Tensor as_input(const torch::Tensor& input, Precision precision) {
+  const bool convert = precision == Precision::float64 && input.is_floating_point();
+  return convert ? input.to(torch::kFloat64) : input;
+}
+
+void require_input_kind(const Encoder& encoder, const std::string& type, bool texts) {
+  if ((encoder.input_kind() == InputKind::tokens) == texts) return;
+  throw Error(ErrorKind::config,
+              texts ? fmt::format("/encoder/type: expected an encoder of texts beside a `text` "
+                                  "section, got {}, which is one of images",
+                                  type)
+                    : fmt::format("/encoder/type: expected an encoder of images for images (--data, "
+                                  "augment), got {}, which is one of texts",
+                                  type));
 }
 
 std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t dataset_size,
@@ -87,24 +122,18 @@ std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t datas
   context.steps_per_epoch = steps_per_epoch;
   context.total_steps = steps_per_epoch * config.train.epochs;
   context.view_groups.clear();
-  const Augmenter augmenter(config.augment);
   const auto patch = config.encoder.options.value("patch", std::int64_t{1});
-  for (const auto& group : augmenter.groups()) {
-    context.view_groups.push_back(static_cast<int>(group.views.size()));
-    if (group.size.width % patch == 0 && group.size.height % patch == 0) continue;
+  for (const ViewShape& group : view_shapes(config.augment, config.text)) {
+    context.view_groups.push_back(static_cast<int>(group.views));
+    if (config.text || (group.shape[1] % patch == 0 && group.shape[2] % patch == 0)) continue;
     throw Error(
         ErrorKind::config,
         fmt::format("/encoder/patch: expected views whose sides are multiples of {}, got {} x "
                     "{} (/augment/views); change the patch or the views' size",
-                    patch, group.size.width, group.size.height));
+                    patch, group.shape[2], group.shape[1]));
   }
   std::shared_ptr<Method> method = methods().make(config.method, context);
-  if (method->encoder().input_kind() != InputKind::pixels) {
-    throw Error(ErrorKind::config,
-                fmt::format("/encoder/type: expected an encoder of images for images (--data), got "
-                            "{}, which is one of texts",
-                            config.encoder.type));
-  }
+  require_input_kind(method->encoder(), config.encoder.type, config.text.has_value());
   return method;
 }
 

@@ -29,8 +29,16 @@ void apply_compute_settings(std::int64_t compute_threads, bool deterministic);
 void place_module(torch::nn::Module& module, const torch::Device& device, bool channels_last,
                   Precision precision);
 
-/// Pixels as a module of that precision takes them.
-torch::Tensor as_input(const torch::Tensor& pixels, Precision precision);
+/// Pixels, or tokens, as a module of that precision takes them.
+torch::Tensor as_input(const torch::Tensor& input, Precision precision);
+
+/// Gives an encoder of texts that left it open as many embeddings as the vocabulary has pieces.
+/// `text` has them.
+/// Throws:  Error{config} for another number, and for texts longer than the encoder's positions.
+void fit_to_texts(Component<Encoder>& encoder, const TextConfig& text);
+
+/// Throws:  Error{config} naming both sections, for an encoder of the other kind of data.
+void require_input_kind(const Encoder& encoder, const std::string& type, bool texts);
 
 /// Builds the method that a configuration describes, initialised from its seed. `config` is
 /// resolved.

@@ -29,7 +29,10 @@ Config read(const ConfigDocument& document) {
   }
   validate_training(config.schedule, config.train, root);
   validate_eval_config(judging_config(config), root);
-  if (!config.train_augment.views.empty()) {
+  if (config.text) {
+    if (!config.train_augment.views.empty())
+      (root / "train_augment").fail("expected none for texts, got one; training sees whole texts");
+  } else if (!config.train_augment.views.empty()) {
     Augmenter(config.train_augment, root / "train_augment");
   } else if (!config.augment.views.empty()) {
     config.train_augment = training_augment(config.augment);
@@ -75,6 +78,7 @@ EvalConfig judging_config(const TrainedEvalConfig& config) {
   EvalConfig judging;
   judging.encoder = config.encoder;
   judging.augment = config.augment;
+  judging.text = config.text;
   judging.data = config.data;
   judging.train.batch_size = config.train.batch_size;
   judging.train.memory_format = config.train.memory_format;
@@ -101,6 +105,7 @@ RunConfig classifier_run(const TrainedEvalConfig& config, const ClassifierOption
   run.encoder = config.encoder;
   run.projector = projector.value_or(MlpHeadConfig{});
   run.augment = config.train_augment;
+  run.text = config.text;
   run.data = config.data;
   run.optimizer = config.optimizer;
   run.schedule = config.schedule;

@@ -10,12 +10,13 @@
 
 namespace clr {
 
-/// What the evaluations that train have in common. `encoder` and `augment` begin as what the
-/// checkpoint says.
+/// What the evaluations that train have in common. `encoder` and `augment` (or `text`) begin as
+/// what the checkpoint says.
 struct TrainedEvalConfig {
   Component<Encoder> encoder;
   AugmentConfig augment;
   AugmentConfig train_augment;
+  std::optional<TextConfig> text;
   DataConfig data;
   Component<Optimizer> optimizer;
   ScheduleConfig schedule;
@@ -28,7 +29,9 @@ struct TrainedEvalConfig {
     f("train_augment", &Config::train_augment,
       "views of the training images; default: random_resized_crop to the evaluation transform's "
       "size, horizontal_flip, its normalisation");
-    f("data", &Config::data, "reading images");
+    f("text", &Config::text,
+      "of texts: tokens, one view, for training and judging; default: the checkpoint's");
+    f("data", &Config::data, "reading images or texts");
     f("optimizer", &Config::optimizer, "update rule and learning rate");
     f("schedule", &Config::schedule, "course of the learning rate, per step");
     f("train", &Config::train, "the training loop");

@@ -99,6 +99,7 @@ class Trainer::Loop {
         config_json_(dump_text(dump_value(config))),
         guard_(config) {
     const RunConfig& c = config_;
+    require_kind(*dataset_, c.text.has_value());
     method_ = build_method(c, dataset_->size(),
                            static_cast<std::int64_t>(dataset_->classes().size()), steps_per_epoch_);
     method_->join(world_, c.train.sync_batch_norm);
@@ -114,10 +115,14 @@ class Trainer::Loop {
     }
     optimizer_ = optimizers().make(c.optimizer, groups);
     if (!world_->is_alone()) reducer_ = std::make_unique<GradientReducer>(world_, parameters_);
-    const auto augmenter = std::make_shared<const Augmenter>(c.augment);
-    log_unfused_views(*augmenter);
-    loader_ = make_thread_loader(
-        dataset_, augmenter,
+    if (c.text) {
+      vocabulary_ = c.text->pieces->text();
+      warn_of_equal_views(TextViews(*c.text));
+    } else {
+      log_unfused_views(Augmenter(c.augment));
+    }
+    loader_ = make_loader(
+        dataset_, training_views(c),
         training_loader_options(c, options.device, options.loader_threads, *world_));
     if (dataset_->labelled() && c.train.knn_every_epochs > 0) {
       knn_monitor_ =
@@ -209,6 +214,15 @@ class Trainer::Loop {
   }
 
  private:
+  /// Dropout as the only difference between views teaches next to nothing from random weights.
+  void warn_of_equal_views(const TextViews& views) const {
+    if (!views.all_the_same() || options_.resume || !options_.init_name.empty()) return;
+    log_warning(
+        "text.views: all views of a text are the same, and weights begin at random: dropout alone "
+        "teaches them next to nothing; take crops, neighbours or columns (source.type), or begin "
+        "with trained weights (--init)");
+  }
+
   /// A whole model file, or an encoder alone.
   void load_initial_weights() {
     // Not kept: they are as large as the networks.
@@ -229,7 +243,14 @@ class Trainer::Loop {
     if (!read) return;
     if (!folder) folder = options_.out / "checkpoints";
     const Checkpoint& content = *read;
-    const auto stored = content.model.metadata.find("clr.data");
+    const auto vocabulary = content.model.metadata.find(kVocabularyKey);
+    if (vocabulary != content.model.metadata.end() && vocabulary->second != vocabulary_) {
+      throw Error(ErrorKind::config,
+                  fmt::format("/text/vocabulary: expected the pieces that the run was trained "
+                              "with, got others in {}",
+                              config_.text->vocabulary));
+    }
+    const auto stored = content.model.metadata.find(kDataKey);
     if (stored != content.model.metadata.end() && stored->second != dataset_->fingerprint()) {
       throw Error(
           ErrorKind::data,
@@ -595,7 +616,10 @@ class Trainer::Loop {
     if (!state_.bad.empty()) write_bad_list();
     checkpoint_ = write_checkpoint(
         options_.out, state_.step,
-        make_checkpoint(*method_, *optimizer_, state_, config_json_, dataset_->fingerprint()),
+        make_checkpoint(*method_, *optimizer_, state_,
+                        {{kConfigKey, config_json_},
+                         {kDataKey, dataset_->fingerprint()},
+                         {kVocabularyKey, vocabulary_}}),
         config_.train.keep_checkpoints);
   }
 
@@ -621,6 +645,7 @@ class Trainer::Loop {
   std::int64_t steps_per_epoch_;
   std::int64_t total_steps_;
   std::string config_json_;
+  std::string vocabulary_;  ///< of texts: its pieces, one a line
   std::shared_ptr<Method> method_;
   OptimizerOptions optimizer_options_;
   double base_rate_ = 0.0;

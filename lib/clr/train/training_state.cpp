@@ -80,8 +80,8 @@ bool has_prefix(const SafeTensors& content, const std::string& prefix) {
 }
 
 Checkpoint make_checkpoint(const Method& method, const Optimizer& optimizer,
-                           const TrainingState& state, const std::string& config_json,
-                           const std::string& data_fingerprint) {
+                           const TrainingState& state,
+                           const std::map<std::string, std::string>& metadata) {
   Checkpoint content;
   for (const auto& [name, tensor] : module_tensors(method)) {
     if (exported(name)) {
@@ -108,8 +108,10 @@ Checkpoint make_checkpoint(const Method& method, const Optimizer& optimizer,
                         {"step_in_epoch", state.step_in_epoch},
                         {"last_epoch_loss", state.last_epoch_loss},
                         {"bad", std::move(bad)}};
-  content.model.metadata = {
-      {"format", "pt"}, {"clr.config", config_json}, {"clr.data", data_fingerprint}};
+  content.model.metadata = {{"format", "pt"}};
+  for (const auto& [key, value] : metadata) {
+    if (!value.empty()) content.model.metadata.emplace(key, value);
+  }
   content.state.metadata = {{"clr.trainer", dump_text(trainer)}};
   content.metrics_bytes = state.metrics_bytes;
   return content;

@@ -12,6 +12,12 @@
 
 namespace clr {
 
+/// Keys of a model file's metadata: the run's configuration as JSON; the fingerprint of what it was
+/// trained on; of texts the pieces, one a line.
+inline constexpr const char* kConfigKey = "clr.config";
+inline constexpr const char* kDataKey = "clr.data";
+inline constexpr const char* kVocabularyKey = "clr.vocabulary";
+
 /// Where a run stands between two steps, beside what its method and optimiser hold.
 struct TrainingState {
   std::int64_t step = 0;           ///< steps done in the whole run
@@ -28,9 +34,10 @@ struct TrainingState {
 ///
 /// model: tensors under `encoder.` and `projector.`; state: `method.` the others, `optimizer.`,
 /// `sums.`, `rng.cpu`.
+/// metadata: the model file's, entries that are empty left out.
 Checkpoint make_checkpoint(const Method& method, const Optimizer& optimizer,
-                           const TrainingState& state, const std::string& config_json,
-                           const std::string& data_fingerprint);
+                           const TrainingState& state,
+                           const std::map<std::string, std::string>& metadata);
 
 /// Puts a checkpoint's content back.
 /// Throws:  Error{checkpoint} naming `where` and the tensor that is missing, left over or of

@@ -18,6 +18,7 @@
 #include "clr/data/file_bytes.h"
 #include "clr/data/image_format.h"
 #include "clr/data/sources.h"
+#include "clr/data/stored_texts.h"
 
 namespace clr {
 namespace {
@@ -36,16 +37,20 @@ bool is_split_name(std::string_view name) {
 
 /// One folder's entries, sorted by bytes; paths are relative to the root of the set.
 struct Listing {
-  std::vector<std::string> images;
+  std::vector<std::string> files;
   std::vector<std::string> folders;
 };
 
 /// A folder on the disk, whatever path leads to it.
 using FolderId = std::pair<dev_t, ino_t>;
 
+/// Which files are items.
+enum class FileKind { images, texts };
+constexpr auto enum_names(FileKind) { return std::array{"images", "texts"}; }
+
 class Scanner {
  public:
-  explicit Scanner(std::string root) : root_(std::move(root)) {}
+  Scanner(std::string root, FileKind kind) : root_(std::move(root)), kind_(kind) {}
 
   Listing list(const std::string& folder) const {
     const std::string path = full(folder);
@@ -65,13 +70,13 @@ class Scanner {
       if (entry->d_name[0] == '.') continue;
       add(join(folder, entry->d_name), entry->d_type, listing);
     }
-    std::sort(listing.images.begin(), listing.images.end());
+    std::sort(listing.files.begin(), listing.files.end());
     std::sort(listing.folders.begin(), listing.folders.end());
     return listing;
   }
 
-  /// All images in `folder` and below, as os.walk, sorted, gives them: by folder, then by name.
-  std::vector<std::string> images_below(const std::string& folder) const {
+  /// All items in `folder` and below, as os.walk, sorted, gives them: by folder, then by name.
+  std::vector<std::string> files_below(const std::string& folder) const {
     std::vector<std::pair<std::string, Listing>> found;
     std::vector<FolderId> above = {id("")};
     if (!folder.empty()) {
@@ -82,11 +87,11 @@ class Scanner {
     walk(folder, above, found);
     std::sort(found.begin(), found.end(),
               [](const auto& a, const auto& b) { return a.first < b.first; });
-    std::vector<std::string> images;
+    std::vector<std::string> files;
     for (auto& [name, listing] : found) {
-      std::move(listing.images.begin(), listing.images.end(), std::back_inserter(images));
+      std::move(listing.files.begin(), listing.files.end(), std::back_inserter(files));
     }
-    return images;
+    return files;
   }
 
  private:
@@ -116,13 +121,14 @@ class Scanner {
     }
     if (type == DT_DIR) {
       listing.folders.push_back(std::move(relative));
-    } else if (type == DT_REG && is_image(relative, dangling)) {
-      listing.images.push_back(std::move(relative));
+    } else if (type == DT_REG && is_item(relative, dangling)) {
+      listing.files.push_back(std::move(relative));
     }
   }
 
   /// A link to nowhere that is called .jpg is an image that cannot be read, not one to leave out.
-  bool is_image(const std::string& relative, bool dangling) const {
+  bool is_item(const std::string& relative, bool dangling) const {
+    if (kind_ == FileKind::texts) return relative.ends_with(".txt");
     if (has_image_extension(relative)) return true;
     if (dangling) return false;
     return sniff(read_first_bytes(full(relative), kSniffBytes)) != ImageFormat::unknown;
@@ -148,17 +154,18 @@ class Scanner {
   }
 
   std::string root_;
+  FileKind kind_;
 };
 
 /// A top-level subfolder and what it holds.
 struct Subfolder {
   std::string name;
-  std::vector<std::string> images;
+  std::vector<std::string> files;
 
-  /// Whether images lie in folders of its own.
+  /// Whether items lie in folders of its own.
   bool nested() const {
-    return std::any_of(images.begin(), images.end(), [&](const std::string& image) {
-      return image.find('/', name.size() + 1) != std::string::npos;
+    return std::any_of(files.begin(), files.end(), [&](const std::string& file) {
+      return file.find('/', name.size() + 1) != std::string::npos;
     });
   }
 };
@@ -168,7 +175,7 @@ void refuse_splits(const std::string& root, const std::vector<Subfolder>& subfol
   std::size_t nested = 0;
   const std::string* first = nullptr;
   for (const Subfolder& subfolder : subfolders) {
-    if (subfolder.images.empty()) continue;
+    if (subfolder.files.empty()) continue;
     if (!is_split_name(subfolder.name)) {
       ++others;
       continue;
@@ -185,63 +192,83 @@ void refuse_splits(const std::string& root, const std::vector<Subfolder>& subfol
 }
 
 std::unique_ptr<FileDataset> unlabelled(const std::string& root,
-                                        const std::vector<std::string>& images) {
-  if (images.empty())
-    throw Error(ErrorKind::data, root + ": expected images, got a folder without any");
+                                        const std::vector<std::string>& files) {
   auto dataset = std::make_unique<FileDataset>(root);
-  for (const std::string& image : images) dataset->add(image, -1);
+  for (const std::string& file : files) dataset->add(file, -1);
   return dataset;
 }
 
 std::unique_ptr<FileDataset> labelled(const std::string& root,
-                                      const std::vector<Subfolder>& subfolders) {
+                                      const std::vector<Subfolder>& subfolders, FileKind kind) {
   auto dataset = std::make_unique<FileDataset>(root);
   std::vector<std::string> classes;
   for (const Subfolder& subfolder : subfolders) {
-    if (subfolder.images.empty()) {
+    if (subfolder.files.empty()) {
       throw Error(
           ErrorKind::data,
-          fmt::format("{}/{}: expected a class folder with images, got one without any; remove it, "
+          fmt::format("{}/{}: expected a class folder with {}, got one without any; remove it, "
                       "or --set data.labels=none",
-                      root, subfolder.name));
+                      root, subfolder.name, to_string(kind)));
     }
     const auto label = static_cast<std::int64_t>(classes.size());
     classes.push_back(subfolder.name);
-    for (const std::string& image : subfolder.images) dataset->add(image, label);
+    for (const std::string& file : subfolder.files) dataset->add(file, label);
   }
   dataset->set_classes(std::move(classes));
   return dataset;
 }
 
-}  // namespace
-
-std::unique_ptr<Dataset> open_image_folder(const std::string& path, const DataConfig& config) {
-  const Scanner scanner(path);
-  if (config.labels == LabelMode::none) return unlabelled(path, scanner.images_below(""));
+/// The files of one kind; a set without any where there are none.
+std::unique_ptr<FileDataset> open_files(const std::string& path, const DataConfig& config,
+                                        FileKind kind) {
+  const Scanner scanner(path, kind);
+  if (config.labels == LabelMode::none) return unlabelled(path, scanner.files_below(""));
   const Listing top = scanner.list("");
   std::vector<Subfolder> subfolders;
   for (const std::string& name : top.folders)
-    subfolders.push_back({name, scanner.images_below(name)});
+    subfolders.push_back({name, scanner.files_below(name)});
   const auto filled =
       std::find_if(subfolders.begin(), subfolders.end(),
-                   [](const Subfolder& subfolder) { return !subfolder.images.empty(); });
+                   [](const Subfolder& subfolder) { return !subfolder.files.empty(); });
   if (filled == subfolders.end()) {
-    auto dataset = unlabelled(path, top.images);
-    if (config.labels == LabelMode::folder) {
+    if (config.labels == LabelMode::folder && !top.files.empty()) {
       throw Error(ErrorKind::data,
-                  path + ": expected class folders (data.labels = folder), got images only");
+                  fmt::format("{}: expected class folders (data.labels = folder), got {} only",
+                              path, to_string(kind)));
     }
-    return dataset;
+    return unlabelled(path, top.files);
   }
   refuse_splits(path, subfolders);
-  if (!top.images.empty()) {
+  if (!top.files.empty()) {
     throw Error(
         ErrorKind::data,
-        fmt::format("{}: expected images or class folders, got both ({} and {}); to use all images "
+        fmt::format("{0}: expected {1} or class folders, got both ({2} and {3}); to use all {1} "
                     "without labels: --set data.labels=none",
-                    path, top.images.front(), filled->name));
+                    path, to_string(kind), top.files.front(), filled->name));
   }
-  return labelled(path, subfolders);
+  return labelled(path, subfolders, kind);
+}
+
+/// Reads them all: a text a file.
+std::unique_ptr<Dataset> read_texts(const std::string& path, const FileDataset& files) {
+  auto texts = std::make_unique<StoredTexts>(path, 1, /*lines=*/false);
+  for (std::int64_t i = 0; i < files.size(); ++i) {
+    const std::vector<std::uint8_t> bytes = read_bytes(files.location(i));
+    texts->add({{reinterpret_cast<const char*>(bytes.data()), bytes.size()}}, files.label(i),
+               files.name(i));
+  }
+  texts->set_classes(files.classes());
+  return texts;
+}
+
+}  // namespace
+
+std::unique_ptr<Dataset> open_file_folder(const std::string& path, const DataConfig& config) {
+  if (auto images = open_files(path, config, FileKind::images); images->size() > 0) return images;
+  if (const auto texts = open_files(path, config, FileKind::texts); texts->size() > 0)
+    return read_texts(path, *texts);
+  throw Error(ErrorKind::data,
+              path + ": expected images or texts (.txt), got a folder without any");
 }
 
 }  // namespace clr

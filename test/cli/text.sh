@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Texts through the program: training, resuming, embedding, judging; and what is refused.
+# shellcheck source=test/support/cli.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../support/cli.sh"
+cd "$scratch" || exit 1
+
+# Two topics of 30 words each and 20 that both have. A word is one piece.
+{
+  printf '%s\n' '[PAD]' '[UNK]' '[CLS]' '[SEP]' '[MASK]'
+  for i in $(seq 1 30); do printf 'left%d\nright%d\n' "$i" "$i"; done
+  for i in $(seq 1 20); do printf 'both%d\n' "$i"; done
+} >vocab.txt
+post() { # TOPIC
+  local i
+  for i in $(seq 1 24); do
+    if [ $((RANDOM % 3)) -eq 0 ]; then printf 'both%d ' $((RANDOM % 20 + 1)); else printf '%s%d ' "$1" $((RANDOM % 30 + 1)); fi
+  done
+}
+mkdir -p posts/left posts/right
+for i in $(seq 1 40); do
+  post left >"posts/left/$i.txt"
+  post right >"posts/right/$i.txt"
+done
+for i in $(seq 1 30); do
+  post left && echo && post right && echo
+  [ $((i % 3)) -ne 0 ] || echo
+done >lines.txt
+
+cat >run.json <<E2
+{"method": {"type": "simclr", "temperature": 0.1},
+ "encoder": {"type": "bert", "layers": 2, "width": 16, "heads": 2, "intermediate": 32, "positions": 32},
+ "projector": {"layers": 0},
+ "text": {"vocabulary": "vocab.txt", "max_tokens": 20,
+          "views": [{"count": 2, "source": {"type": "crop"}, "chain": [{"type": "token_delete", "p": 0.1}]}]},
+ "optimizer": {"type": "adamw", "learning_rate": 0.002, "weight_decay": 0.01},
+ "train": {"epochs": 8, "batch_size": 16, "log_every_steps": 1, "knn_every_epochs": 4, "seed": 1}}
+E2
+run=(pretrain --config run.json --device cpu)
+
+check "pretraining on a folder" "$CLR" "${run[@]}" --data posts --out whole --quiet --threads 1
+check "kNN of the folder's classes" grep -q '"knn_top1"' whole/metrics.jsonl
+check "another number of threads" "$CLR" "${run[@]}" --data posts --out other --quiet --threads 3
+check "the same bytes" cmp whole/checkpoints/latest other/checkpoints/latest
+last=$(cat whole/checkpoints/latest)
+check "the same weights" cmp "whole/checkpoints/$last/model.safetensors" "other/checkpoints/$last/model.safetensors"
+
+# Stopped and resumed.
+"$CLR" "${run[@]}" --data posts --out broken --quiet 2>/dev/null &
+pid=$!
+until_rows broken 10 && kill -TERM "$pid"
+wait "$pid"
+check "a signal, or the end" test $? -eq 75 -o -f broken/result.json
+check "resumed" "$CLR" "${run[@]}" --data posts --out broken --quiet --resume
+check "the weights of the unbroken run" cmp "whole/checkpoints/$last/model.safetensors" "broken/checkpoints/$last/model.safetensors"
+
+# A gradient cache with dropout: each row draws what it draws in a whole batch.
+check "micro-batches" "$CLR" "${run[@]}" --data posts --out micro --quiet --set train.precision=float64 --set train.micro_batch=4 --set train.epochs=2
+check "whole batches" "$CLR" "${run[@]}" --data posts --out macro --quiet --set train.precision=float64 --set train.epochs=2
+losses() { grep '"kind":"step"' "$1/metrics.jsonl" | sed -E 's/.*"loss":([^,}]*).*/\1/'; }
+check "the same losses" awk 'NR == FNR { a[FNR] = $1; next } { d = a[FNR] - $1; if (d * d > 1e-18) exit 1 } END { exit FNR != 10 }' \
+  <(losses micro) <(losses macro)
+
+# Lines, documents, neighbours; the other encoder; a table with two columns.
+check "neighbours of lines" "$CLR" "${run[@]}" --data lines.txt --out lines --quiet --set train.epochs=2 \
+  --set 'text.views=[{"count":2,"source":{"type":"neighbor"}}]'
+gzip -k lines.txt
+check "gzip" "$CLR" embed --checkpoint lines --data lines.txt.gz --output gz.npy --device cpu --quiet
+check "and as it is" "$CLR" embed --checkpoint lines --data lines.txt --output txt.npy --device cpu --quiet
+check "the same features" cmp gz.npy txt.npy
+check "the mean of embeddings" "$CLR" "${run[@]}" --data posts --out static --quiet --set encoder='{"type":"static","width":32}' --set train.epochs=2
+{
+  printf 'text_a\ttext_b\tscore\n'
+  for i in $(seq 1 20); do
+    printf '%s\t%s\t%d\n' "$(post left)" "$(post left)" 5
+    printf '%s\t%s\t%d\n' "$(post left)" "$(post right)" 1
+  done
+} >pairs.tsv
+check "columns as views" "$CLR" "${run[@]}" --data pairs.tsv --out pairs --quiet --set train.epochs=1 \
+  --set 'text.views=[{"count":2,"source":{"type":"columns"}}]'
+
+# Judging. The model file holds the vocabulary.
+mv vocab.txt away.txt
+check "linear-eval" "$CLR" linear-eval --checkpoint whole --train posts --holdout 0.5 --device cpu --quiet --json >linear.json
+check "two topics are told apart" awk 'match($0, /"top1": ?[0-9.]+/) { exit substr($0, RSTART + 7, RLENGTH - 7) + 0 < 0.9 }' linear.json
+check "pair-eval" "$CLR" pair-eval --checkpoint whole --data pairs.tsv --device cpu --quiet --json >pairs.json
+check "pairs of one topic are nearer" awk 'match($0, /"spearman": ?[-0-9.e]+/) { exit substr($0, RSTART + 11, RLENGTH - 11) + 0 < 0.5 }' pairs.json
+check "health" "$CLR" health --checkpoint whole --data posts --device cpu --quiet
+check "finetune" "$CLR" finetune --checkpoint whole --train posts --holdout 0.5 --per-class 5 --device cpu --quiet --out tuned \
+  --set train.epochs=2 --set train.batch_size=4
+check "predict" "$CLR" predict --checkpoint tuned --data posts --output p.csv --device cpu --quiet
+mv away.txt vocab.txt
+
+# What is refused: one line, and no run left behind.
+make_set images 2 4
+fault() { # CODE TEXT ARGUMENTS...
+  local code=$1 text=$2
+  shift 2
+  expect "$code" "$text" last "$@"
+  [ ! -e refused ] || fail "clr $*: left a run behind"
+}
+fault 3 "/text: expected texts (--data) for a configuration with such a section, got images" "${run[@]}" --data images --out refused
+fault 3 "/text: expected such a section, and an encoder.type of texts like bert, for data of texts (--data), got none" \
+  pretrain --config simclr_smoke --data posts --device cpu --out refused
+fault 3 "/encoder/type: expected an encoder of texts beside a \`text\` section, got resnet18, which is one of images" \
+  "${run[@]}" --data posts --out refused --set encoder='{"type":"resnet18"}'
+fault 3 "/encoder/type: expected an encoder of images for images (--data, augment), got bert, which is one of texts" \
+  pretrain --config simclr_smoke --data images --device cpu --out refused --set encoder='{"type":"bert","vocabulary":9}'
+fault 3 "/text/vocabulary: expected a file of WordPiece pieces" "${run[@]}" --data posts --out refused --set text.vocabulary=
+fault 5 "gone.txt: expected a vocabulary, cannot be read" "${run[@]}" --data posts --out refused --set text.vocabulary=gone.txt
+fault 3 "/encoder/vocabulary: expected the 85 pieces of text.vocabulary, got 99" "${run[@]}" --data posts --out refused --set encoder.vocabulary=99
+fault 3 "/text/max_tokens: expected at most encoder.positions = 32, got 64" "${run[@]}" --data posts --out refused --set text.max_tokens=64
+fault 3 "/augment/views: expected none beside a \`text\` section" "${run[@]}" --data posts --out refused \
+  --set 'augment.views=[{"chain":[{"type":"random_resized_crop","size":16}]}]'
+printf 'left1 left2\ncaf\xe9\n' >latin.txt
+fault 5 "latin.txt:2: expected UTF-8, got byte E9 at 4; convert the file (iconv -f LATIN1 -t UTF-8)" "${run[@]}" --data latin.txt --out refused \
+  --set train.batch_size=2
+fault 5 "expected 2 columns of text, as text.views asks for, got 1" "${run[@]}" --data lines.txt --out refused \
+  --set 'text.views=[{"count":2,"source":{"type":"columns"}}]'
+fault 5 "lines.txt: expected images for clr data pack, got texts" data pack --data lines.txt --output p.clrpack
+fault 6 "--format torchvision: expected an encoder of images, got one of texts" export --checkpoint whole --format torchvision --output m.safetensors
+sed 's/left1$/left0/' vocab.txt >others.txt
+fault 3 "/text/vocabulary: the run to resume has" "${run[@]}" --data posts --out whole --resume --set text.vocabulary=others.txt
+cp others.txt vocab.txt
+fault 3 "/text/vocabulary: expected the pieces that the run was trained with, got others in vocab.txt" "${run[@]}" --data posts --out whole --resume
+
+# Dropout as the only difference, from random weights.
+"$CLR" "${run[@]}" --data posts --out same --set train.epochs=1 --set 'text.views=[{"count":2}]' 2>same.txt
+check "a warning" grep -q "dropout alone" same.txt
+
+finish
