@@ -10,9 +10,11 @@ namespace clr {
 int all_cores_unless(int given);
 
 void add_data_shapes_command(CLI::App& data, Action& action);
+void add_data_sentences_command(CLI::App& data, Action& action);
 void add_data_views_command(CLI::App& data, Action& action);
 void add_data_pack_command(CLI::App& data, Action& action);
 void add_data_audit_command(CLI::App& data, Action& action);
+void add_data_vocab_command(CLI::App& data, Action& action);
 void add_data_check_command(CLI::App& data, Action& action);
 
 }  // namespace clr

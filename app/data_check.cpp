@@ -11,9 +11,11 @@
 #include "clr/core/log.h"
 #include "clr/core/progress.h"
 #include "clr/data/scan.h"
+#include "clr/data/text_dataset.h"
 #include "clr/train/eval_config.h"
 #include "clr/train/run_config.h"
 #include "data.h"
+#include "text_check.h"
 
 namespace clr {
 namespace {
@@ -39,16 +41,29 @@ struct Scanned {
   std::string name(std::int64_t index) const { return dataset->name(index); }
 };
 
-DataConfig read_data_config(const CheckOptions& options) {
+struct CheckConfig {
+  DataConfig data;
+  std::optional<TextConfig> text;
+};
+
+CheckConfig read_check_config(const CheckOptions& options) {
   ConfigDocument document;
   if (!options.config.empty()) document = load_config(options.config, "pretrain");
   for (const std::string& set : options.sets) document.set(set);
-  if (!options.config.empty() && is_run_config(document)) return read_run_config(document).data;
-  return read_eval_config(document).data;
+  if (!options.config.empty() && is_run_config(document)) {
+    const RunConfig config = read_run_config(document);
+    return {config.data, config.text};
+  }
+  // Not read_eval_config(): one view or several, what is looked at is the text.
+  EvalConfig config;
+  read_fields(document.value, document.place(), config);
+  return {config.data, config.text};
 }
 
-Scanned scan(const std::string& path, const DataConfig& config, int threads) {
-  Scanned scanned{path, open_images(path, config, "clr data check"), {}, {}};
+Scanned scan(const std::string& path, std::shared_ptr<const Dataset> opened,
+             const DataConfig& config, int threads) {
+  Scanned scanned{path, std::move(opened), {}, {}};
+  require_images(*scanned.dataset, path, "clr data check of two sets, of which the other is of images");
   const Dataset& dataset = *scanned.dataset;
   Progress progress("reading " + path, dataset.size());
   scanned.scan =
@@ -335,11 +350,31 @@ void print_duplicates(const std::vector<DuplicateGroup>& groups, const Duplicate
 
 void run(const CheckOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  const DataConfig config = read_data_config(options);
+  const CheckConfig read = read_check_config(options);
+  const DataConfig& config = read.data;
   const int threads = all_cores_unless(options.threads);
-  const Scanned first = scan(options.first, config, threads);
+  std::shared_ptr<const Dataset> opened = open_dataset(options.first, config);
+  std::shared_ptr<const Dataset> opened_second;
+  if (!options.second.empty()) opened_second = open_dataset(options.second, config);
+  if (auto texts = std::dynamic_pointer_cast<const TextDataset>(opened)) {
+    auto others = std::dynamic_pointer_cast<const TextDataset>(opened_second);
+    if (opened_second && !others) {
+      throw Error(ErrorKind::data,
+                  fmt::format("{}: expected texts, as {} holds, got images", options.second,
+                              options.first));
+    }
+    Json json = check_texts(
+        {options.first, std::move(texts)},
+        others ? std::optional<CheckedTexts>({options.second, std::move(others)}) : std::nullopt,
+        read.text, threads);
+    json["seconds"] =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (options.json) print_json(json);
+    return;
+  }
+  const Scanned first = scan(options.first, std::move(opened), config, threads);
   std::optional<Scanned> second;
-  if (!options.second.empty()) second = scan(options.second, config, threads);
+  if (opened_second) second = scan(options.second, std::move(opened_second), config, threads);
   const Scanned* other = second ? &*second : nullptr;
 
   const auto groups = find_duplicates(first.scan, second ? &second->scan : nullptr);
@@ -391,11 +426,11 @@ void run(const CheckOptions& options) {
 void add_data_check_command(CLI::App& data, Action& action) {
   auto options = std::make_shared<CheckOptions>();
   CLI::App* command = data.add_subcommand(
-      "check", "read every image: what cannot be read, sizes, classes, duplicates");
-  command->add_option("data", options->first, "image folder, CIFAR folder or tar, or list file")
+      "check", "read every image or text: what cannot be read, sizes, classes, duplicates");
+  command->add_option("data", options->first, kDataHelp)
       ->type_name("PATH")
       ->required();
-  command->add_option("second", options->second, "test images: what do both sets hold?")
+  command->add_option("second", options->second, "the test set: what do both hold?")
       ->type_name("PATH2");
   command->add_option("--config", options->config,
                       "configuration or preset whose data section is used");

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "clr/core/log.h"
+#include "clr/data/text_dataset.h"
 #include "clr/io/csv.h"
 #include "clr/io/file.h"
 #include "clr/io/npy.h"
@@ -114,6 +115,7 @@ void run(EmbedOptions options) {
       source, read_eval_config(evaluation_document(options.features, source)), options.features);
   const std::shared_ptr<const Dataset> dataset =
       open_dataset(options.data, extractor.config().data);
+  if (!options.neighbors.empty()) require_images(*dataset, options.data, "--neighbors");
   if (!source.note.empty()) log_info("{}", source.note);
   const Features features = extractor.extract(dataset, "embedding");
   if (!world->leads()) return;

@@ -12,6 +12,7 @@
 
 #include "classifier_training.h"
 #include "clr/core/log.h"
+#include "clr/data/text_dataset.h"
 #include "clr/eval/knn.h"
 #include "clr/eval/linear_probe.h"
 #include "clr/eval/probe_data.h"
@@ -282,6 +283,12 @@ class LinearEvaluation {
     const EmbeddedImages test{*set.data.test, set.test.features};
     const EmbeddedImages train{*set.data.train, set.train.features};
     const DataConfig& config = extractor_.config().data;
+    if (as_texts(*set.data.test) != nullptr) {
+      if (!options_.neighbors.empty())
+        require_images(*set.data.test, options_.data.test.empty() ? "--train" : "--test", "--neighbors");
+      write_neighbor_texts(out / "neighbors.txt", test, train);
+      return result;
+    }
     if (drawing_available()) write_neighbor_sheet(out / "neighbors.png", test, train, config);
     if (!options_.neighbors.empty()) write_neighbor_sheet(options_.neighbors, test, train, config);
     write_embedding_map(out, test, config);

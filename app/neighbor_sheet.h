@@ -25,4 +25,9 @@ struct EmbeddedImages {
 void write_neighbor_sheet(const std::filesystem::path& path, const EmbeddedImages& queries,
                           const EmbeddedImages& set, const DataConfig& config);
 
+/// The same of texts, as a text file: each query, and below it the beginnings of its neighbours with their
+/// cosines. Throws:  Error{output}.
+void write_neighbor_texts(const std::filesystem::path& path, const EmbeddedImages& queries,
+                          const EmbeddedImages& set);
+
 }  // namespace clr

@@ -27,7 +27,7 @@ TEXT
 readonly torch_version=2.11.0
 readonly packages=(g++ cmake ninja-build ccache
   libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev
-  libjpeg62-turbo-dev libgif-dev libheif-dev zlib1g-dev libxxhash-dev libssl-dev libutf8proc-dev
+  libjpeg62-turbo-dev libgif-dev libheif-dev zlib1g-dev libxxhash-dev libssl-dev libutf8proc-dev libsentencepiece-dev
   nlohmann-json3-dev libfmt-dev libspdlog-dev libcli11-dev catch2
   libprotobuf-c-dev protobuf-c-compiler)
 # Looks at the report's page in a test, which is skipped without it.

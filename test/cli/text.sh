@@ -107,18 +107,18 @@ fault 3 "/encoder/type: expected an encoder of texts beside a \`text\` section, 
 fault 3 "/encoder/type: expected an encoder of images for images (--data, augment), got bert, which is one of texts" \
   pretrain --config simclr_smoke --data images --device cpu --out refused --set encoder='{"type":"bert","vocabulary":9}'
 fault 3 "/text/vocabulary: expected a file of WordPiece pieces" "${run[@]}" --data posts --out refused --set text.vocabulary=
-fault 5 "gone.txt: expected a vocabulary, cannot be read" "${run[@]}" --data posts --out refused --set text.vocabulary=gone.txt
+fault 4 "gone.txt: expected a vocabulary, cannot be read" "${run[@]}" --data posts --out refused --set text.vocabulary=gone.txt
 fault 3 "/encoder/vocabulary: expected the 85 pieces of text.vocabulary, got 99" "${run[@]}" --data posts --out refused --set encoder.vocabulary=99
 fault 3 "/text/max_tokens: expected at most encoder.positions = 32, got 64" "${run[@]}" --data posts --out refused --set text.max_tokens=64
 fault 3 "/augment/views: expected none beside a \`text\` section" "${run[@]}" --data posts --out refused \
   --set 'augment.views=[{"chain":[{"type":"random_resized_crop","size":16}]}]'
 printf 'left1 left2\ncaf\xe9\n' >latin.txt
-fault 5 "latin.txt:2: expected UTF-8, got byte E9 at 4; convert the file (iconv -f LATIN1 -t UTF-8)" "${run[@]}" --data latin.txt --out refused \
+fault 4 "latin.txt:2: expected UTF-8, got byte E9 at 4; convert the file (iconv -f LATIN1 -t UTF-8)" "${run[@]}" --data latin.txt --out refused \
   --set train.batch_size=2
-fault 5 "expected 2 columns of text, as text.views asks for, got 1" "${run[@]}" --data lines.txt --out refused \
+fault 4 "expected 2 columns of text, as text.views asks for, got 1" "${run[@]}" --data lines.txt --out refused \
   --set 'text.views=[{"count":2,"source":{"type":"columns"}}]'
-fault 5 "lines.txt: expected images for clr data pack, got texts" data pack --data lines.txt --output p.clrpack
-fault 6 "--format torchvision: expected an encoder of images, got one of texts" export --checkpoint whole --format torchvision --output m.safetensors
+fault 4 "lines.txt: expected images for clr data pack, got texts" data pack lines.txt p.clrpack
+fault 5 "--format torchvision: expected an encoder of images, got one of texts" export --checkpoint whole --format torchvision --output m.safetensors
 sed 's/left1$/left0/' vocab.txt >others.txt
 fault 3 "/text/vocabulary: the run to resume has" "${run[@]}" --data posts --out whole --resume --set text.vocabulary=others.txt
 cp others.txt vocab.txt

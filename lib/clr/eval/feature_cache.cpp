@@ -14,6 +14,7 @@
 #include "clr/core/error.h"
 #include "clr/core/parallel.h"
 #include "clr/data/fingerprint.h"
+#include "clr/data/text_dataset.h"
 #include "clr/io/file.h"
 #include "clr/io/safetensors.h"
 
@@ -57,6 +58,8 @@ std::vector<BadImage> bad_images(const Json& list) {
 }  // namespace
 
 std::string content_hash(const Dataset& dataset, int threads) {
+  // Of texts it is of what they say.
+  if (as_texts(dataset) != nullptr) return dataset.fingerprint();
   std::vector<std::uint64_t> hashes(static_cast<std::size_t>(dataset.size()));
   parallel_for(dataset.size(), threads, [&](std::int64_t i) {
     hashes[static_cast<std::size_t>(i)] = record_hash(dataset, i);
