@@ -109,13 +109,22 @@ void run(EmbedOptions options) {
   const fs::path index = fs::path(output).replace_extension(".index.csv");
   if (world->leads()) prepare_output_file(output);
   if (world->leads() && kind == ".npy") prepare_output_file(index);
-  if (world->leads() && !options.neighbors.empty()) prepare_sheet("--neighbors", options.neighbors);
+  const bool as_text = fs::path(options.neighbors).extension() == ".txt";
+  if (world->leads() && as_text) {
+    prepare_output_file(options.neighbors);
+  } else if (world->leads() && !options.neighbors.empty()) {
+    prepare_sheet("--neighbors", options.neighbors);
+  }
   const ModelSource source = open_source(options.features);
   const FeatureExtractor extractor(
       source, read_eval_config(evaluation_document(options.features, source)), options.features);
   const std::shared_ptr<const Dataset> dataset =
       open_dataset(options.data, extractor.config().data);
-  if (!options.neighbors.empty()) require_images(*dataset, options.data, "--neighbors");
+  if (!options.neighbors.empty() && as_text != (as_texts(*dataset) != nullptr)) {
+    throw Error(ErrorKind::usage, fmt::format("--neighbors {}: expected FILE.png for images, FILE.txt "
+                                              "for texts",
+                                              options.neighbors));
+  }
   if (!source.note.empty()) log_info("{}", source.note);
   const Features features = extractor.extract(dataset, "embedding");
   if (!world->leads()) return;
@@ -129,7 +138,11 @@ void run(EmbedOptions options) {
   }
   if (!options.neighbors.empty()) {
     const EmbeddedImages images{*dataset, features};
-    write_neighbor_sheet(options.neighbors, images, images, extractor.config().data);
+    if (as_text) {
+      write_neighbor_texts(options.neighbors, images, images);
+    } else {
+      write_neighbor_sheet(options.neighbors, images, images, extractor.config().data);
+    }
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -150,7 +163,7 @@ void run(EmbedOptions options) {
 
 void add_embed_command(CLI::App& program, Action& action) {
   auto options = std::make_shared<EmbedOptions>();
-  CLI::App* command = program.add_subcommand("embed", "write the features of images to a file");
+  CLI::App* command = program.add_subcommand("embed", "write the features of images or texts to a file");
   options->features.add_to(*command);
   command->add_option("--data", options->data, kDataHelp)->required();
   command
@@ -161,7 +174,8 @@ void add_embed_command(CLI::App& program, Action& action) {
       ->check(CLI::IsMember({"float32", "float16"}))
       ->capture_default_str();
   command->add_option("--neighbors", options->neighbors,
-                      "FILE.png: some of the images, each beside the images most like it");
+                      "FILE.png: some of the images, each beside the images most like it; FILE.txt "
+                      "of texts");
   command->add_flag("--json", options->json, "print the result as JSON on standard output");
   options->processes.add_to(*command);
   add_log_options(*command);

@@ -15,6 +15,7 @@
 #include "clr/core/stop.h"
 #include "command.h"
 #include "processes.h"
+#include "waiting_threads.h"
 
 namespace clr {
 namespace {
@@ -50,7 +51,7 @@ bool shares_work(const std::string& command) {
 }
 
 void run_program(int argc, char** argv) {
-  CLI::App program("Train visual representations without labels, and judge them.", "clr");
+  CLI::App program("Train representations of images or texts without labels, and judge them.", "clr");
   program.set_version_flag("--version", version_text());
   program.footer("Presets: clr config --list.  A command's options: clr COMMAND --help.");
   Action action;
@@ -81,6 +82,7 @@ void run_program(int argc, char** argv) {
   const std::string command = command_name(program);
   if (!shares_work(command)) require_one_process(command);
   if (!action) throw Error(ErrorKind::usage, "clr: expected a command, got none; see clr --help");
+  shorten_spinning(argv);
   action();
   leave_processes();
   if (!std::cout.flush()) throw Error(ErrorKind::output, "standard output: cannot be written");
