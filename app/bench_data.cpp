@@ -268,7 +268,8 @@ void run(const BenchDataOptions& options) {
   ConfigDocument document = load_config(options.config, "pretrain");
   for (const std::string& set : options.sets) document.set(set);
   const RunConfig config = read_run_config(document);
-  const std::shared_ptr<const Dataset> dataset = open_images(options.data, config.data, "clr bench data");
+  const std::shared_ptr<const Dataset> dataset =
+      open_images(options.data, config.data, "clr bench data");
   const int threads = all_cores_unless(options.threads);
 
   StageBench bench(config, dataset);

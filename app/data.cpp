@@ -12,7 +12,8 @@ int all_cores_unless(int given) {
 }
 
 void add_data_command(CLI::App& program, Action& action) {
-  CLI::App* data = program.add_subcommand("data", "make, look at, check, audit and pack data; learn vocabularies of texts");
+  CLI::App* data = program.add_subcommand(
+      "data", "make, look at, check, audit and pack data; learn vocabularies of texts");
   data->require_subcommand(1);
   add_data_shapes_command(*data, action);
   add_data_sentences_command(*data, action);

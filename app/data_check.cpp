@@ -63,7 +63,8 @@ CheckConfig read_check_config(const CheckOptions& options) {
 Scanned scan(const std::string& path, std::shared_ptr<const Dataset> opened,
              const DataConfig& config, int threads) {
   Scanned scanned{path, std::move(opened), {}, {}};
-  require_images(*scanned.dataset, path, "clr data check of two sets, of which the other is of images");
+  require_images(*scanned.dataset, path,
+                 "clr data check of two sets, of which the other is of images");
   const Dataset& dataset = *scanned.dataset;
   Progress progress("reading " + path, dataset.size());
   scanned.scan =
@@ -359,9 +360,8 @@ void run(const CheckOptions& options) {
   if (auto texts = std::dynamic_pointer_cast<const TextDataset>(opened)) {
     auto others = std::dynamic_pointer_cast<const TextDataset>(opened_second);
     if (opened_second && !others) {
-      throw Error(ErrorKind::data,
-                  fmt::format("{}: expected texts, as {} holds, got images", options.second,
-                              options.first));
+      throw Error(ErrorKind::data, fmt::format("{}: expected texts, as {} holds, got images",
+                                               options.second, options.first));
     }
     Json json = check_texts(
         {options.first, std::move(texts)},
@@ -427,9 +427,7 @@ void add_data_check_command(CLI::App& data, Action& action) {
   auto options = std::make_shared<CheckOptions>();
   CLI::App* command = data.add_subcommand(
       "check", "read every image or text: what cannot be read, sizes, classes, duplicates");
-  command->add_option("data", options->first, kDataHelp)
-      ->type_name("PATH")
-      ->required();
+  command->add_option("data", options->first, kDataHelp)->type_name("PATH")->required();
   command->add_option("second", options->second, "the test set: what do both hold?")
       ->type_name("PATH2");
   command->add_option("--config", options->config,

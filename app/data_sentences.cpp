@@ -23,22 +23,25 @@ void run(const SentencesCommandOptions& options) {
   for (const auto& [name, count] :
        {std::pair{"--train", sentences.train}, std::pair{"--test", sentences.test}}) {
     if (count < sentences.topics) {
-      throw Error(ErrorKind::usage,
-                  fmt::format("{}: expected a text or more of each of {} topics, got {}; raise it or "
-                              "lower --topics",
-                              name, sentences.topics, count));
+      throw Error(
+          ErrorKind::usage,
+          fmt::format("{}: expected a text or more of each of {} topics, got {}; raise it or "
+                      "lower --topics",
+                      name, sentences.topics, count));
     }
   }
   write_sentences(options.out, sentences);
   const std::filesystem::path out = options.out;
   const auto file = [&](const char* name) { return (out / name).string(); };
-  print_facts({{"train", fmt::format("{}: {} texts", file("train.csv"), format_count(sentences.train))},
-               {"test", fmt::format("{}: {} texts", file("test.csv"), format_count(sentences.test))},
-               {"classes", std::to_string(sentences.topics)},
-               {"vocabulary", file("vocab.txt")}});
-  log_info("next: clr pretrain --config simclr_sentences --data {} --set text.vocabulary={} --out "
-           "runs/sentences",
-           file("train.csv"), file("vocab.txt"));
+  print_facts(
+      {{"train", fmt::format("{}: {} texts", file("train.csv"), format_count(sentences.train))},
+       {"test", fmt::format("{}: {} texts", file("test.csv"), format_count(sentences.test))},
+       {"classes", std::to_string(sentences.topics)},
+       {"vocabulary", file("vocab.txt")}});
+  log_info(
+      "next: clr pretrain --config simclr_sentences --data {} --set text.vocabulary={} --out "
+      "runs/sentences",
+      file("train.csv"), file("vocab.txt"));
   if (options.json) {
     print_json({{"out", options.out},
                 {"train", sentences.train},
@@ -57,7 +60,8 @@ void add_data_sentences_command(CLI::App& data, Action& action) {
   CLI::App* command = data.add_subcommand(
       "sentences", "write a labelled text set in which words that go together make the class");
   command
-      ->add_option("out", options->out, "new or empty folder: OUT/train.csv, test.csv and vocab.txt")
+      ->add_option("out", options->out,
+                   "new or empty folder: OUT/train.csv, test.csv and vocab.txt")
       ->type_name("OUT")
       ->required();
   command->add_option("--train", sentences.train, "training texts")

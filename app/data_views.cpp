@@ -40,7 +40,8 @@ void run(const ViewsOptions& options) {
   for (const std::string& set : options.sets) document.set(set);
   if (options.seed >= 0) document.set("train.seed=" + std::to_string(options.seed));
   const RunConfig config = read_run_config(document);
-  const std::shared_ptr<const Dataset> dataset = open_images(options.data, config.data, "clr data views");
+  const std::shared_ptr<const Dataset> dataset =
+      open_images(options.data, config.data, "clr data views");
   const auto augmenter = std::make_shared<const Augmenter>(config.augment);
   const fs::path folder = options.output;
   make_output_folder(folder);

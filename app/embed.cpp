@@ -121,9 +121,10 @@ void run(EmbedOptions options) {
   const std::shared_ptr<const Dataset> dataset =
       open_dataset(options.data, extractor.config().data);
   if (!options.neighbors.empty() && as_text != (as_texts(*dataset) != nullptr)) {
-    throw Error(ErrorKind::usage, fmt::format("--neighbors {}: expected FILE.png for images, FILE.txt "
-                                              "for texts",
-                                              options.neighbors));
+    throw Error(ErrorKind::usage,
+                fmt::format("--neighbors {}: expected FILE.png for images, FILE.txt "
+                            "for texts",
+                            options.neighbors));
   }
   if (!source.note.empty()) log_info("{}", source.note);
   const Features features = extractor.extract(dataset, "embedding");
@@ -163,7 +164,8 @@ void run(EmbedOptions options) {
 
 void add_embed_command(CLI::App& program, Action& action) {
   auto options = std::make_shared<EmbedOptions>();
-  CLI::App* command = program.add_subcommand("embed", "write the features of images or texts to a file");
+  CLI::App* command =
+      program.add_subcommand("embed", "write the features of images or texts to a file");
   options->features.add_to(*command);
   command->add_option("--data", options->data, kDataHelp)->required();
   command

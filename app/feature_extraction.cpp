@@ -209,8 +209,7 @@ Features FeatureExtractor::compute(std::shared_ptr<const Dataset> dataset,
       [this](const torch::Tensor& input) {
         const BFloat16Autocast autocast(device_.type(),
                                         config_.train.precision == Precision::bfloat16);
-        const torch::Tensor h =
-            model_.encoder->forward({as_input(input, config_.train.precision)});
+        const torch::Tensor h = model_.encoder->forward({as_input(input, config_.train.precision)});
         switch (layer_) {
           case FeatureLayer::projector_1:
             return model_.projector->forward_to(h, 1);

@@ -285,7 +285,8 @@ class LinearEvaluation {
     const DataConfig& config = extractor_.config().data;
     if (as_texts(*set.data.test) != nullptr) {
       if (!options_.neighbors.empty())
-        require_images(*set.data.test, options_.data.test.empty() ? "--train" : "--test", "--neighbors");
+        require_images(*set.data.test, options_.data.test.empty() ? "--train" : "--test",
+                       "--neighbors");
       write_neighbor_texts(out / "neighbors.txt", test, train);
       return result;
     }

@@ -51,7 +51,8 @@ bool shares_work(const std::string& command) {
 }
 
 void run_program(int argc, char** argv) {
-  CLI::App program("Train representations of images or texts without labels, and judge them.", "clr");
+  CLI::App program("Train representations of images or texts without labels, and judge them.",
+                   "clr");
   program.set_version_flag("--version", version_text());
   program.footer("Presets: clr config --list.  A command's options: clr COMMAND --help.");
   Action action;

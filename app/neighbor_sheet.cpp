@@ -75,9 +75,10 @@ void write_neighbor_texts(const fs::path& path, const EmbeddedImages& queries,
                           const EmbeddedImages& set) {
   std::string text;
   for (const NeighborRow& row : neighbor_rows(queries, set)) {
-    text += fmt::format("{}{}\n", class_of(queries.images, row.query).empty()
-                                      ? ""
-                                      : "[" + class_of(queries.images, row.query) + "] ",
+    text += fmt::format("{}{}\n",
+                        class_of(queries.images, row.query).empty()
+                            ? ""
+                            : "[" + class_of(queries.images, row.query) + "] ",
                         beginning(queries.images, row.query));
     for (const auto& [index, cosine] : row.neighbors) {
       const std::string name = class_of(set.images, index);

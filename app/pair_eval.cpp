@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
 #include <ATen/ops/cosine_similarity.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <chrono>
@@ -48,10 +48,10 @@ std::array<std::string, 3> three_columns(const std::vector<std::string>& columns
 std::vector<double> similarities_of(const Features& features, const std::string& name) {
   // A missing half would shift all that follow.
   if (!features.bad.empty()) {
-    throw Error(ErrorKind::data, fmt::format("{}: {}: expected both items of each pair, one cannot "
-                                             "be read: {}",
-                                             name, features.bad.front().name,
-                                             features.bad.front().reason));
+    throw Error(ErrorKind::data,
+                fmt::format("{}: {}: expected both items of each pair, one cannot "
+                            "be read: {}",
+                            name, features.bad.front().name, features.bad.front().reason));
   }
   const torch::Tensor sides = features.values.to(torch::kFloat64).unflatten(0, {-1, 2});
   const torch::Tensor cosines =
@@ -86,7 +86,8 @@ void run(const PairEvalOptions& options) {
   if (!source.note.empty()) log_info("{}", source.note);
 
   const auto seed = static_cast<std::uint64_t>(options.features.seed);
-  std::vector<std::vector<std::string>> table = {{"pairs of", "pairs", "Spearman x 100", "Pearson"}};
+  std::vector<std::vector<std::string>> table = {
+      {"pairs of", "pairs", "Spearman x 100", "Pearson"}};
   Json files = Json::array();
   Judged all;
   double sum = 0.0;
@@ -108,7 +109,8 @@ void run(const PairEvalOptions& options) {
     all.unscored += set.unscored;
   }
   const PairAgreement together = agree_on_pairs(all.similarities, all.scores, seed);
-  Json result = {{"checkpoint", source.name}, {"files", std::move(files)}, {"all", json_of(together)}};
+  Json result = {
+      {"checkpoint", source.name}, {"files", std::move(files)}, {"all", json_of(together)}};
   if (sets.size() > 1) {
     const double mean = sum / static_cast<double>(sets.size());
     const double by_pairs = weighted / static_cast<double>(together.pairs);

@@ -261,8 +261,8 @@ void run(PretrainOptions options) {
   if (!options.init.empty()) {
     std::error_code ignored;
     const bool folder = fs::is_directory(options.init, ignored);
-    Weights weights =
-        read_weights(folder ? fs::path(options.init) / "model.safetensors" : fs::path(options.init));
+    Weights weights = read_weights(folder ? fs::path(options.init) / "model.safetensors"
+                                          : fs::path(options.init));
     if (!weights.note.empty()) log_info("{}", weights.note);
     const std::string stem = config.encoder.options.value("stem", "");
     if (weights.padded_stem && stem == "cifar") {
@@ -339,7 +339,8 @@ void run(PretrainOptions options) {
                                 percent(best->second), best->first + 1)});
   }
   if (result.bad_images > 0) {
-    rows.push_back({config.text ? "unreadable texts" : "unreadable images", fmt::format("{} (bad_images.tsv)", result.bad_images)});
+    rows.push_back({config.text ? "unreadable texts" : "unreadable images",
+                    fmt::format("{} (bad_images.tsv)", result.bad_images)});
   }
   rows.push_back({"checkpoint", result.checkpoint.string()});
   print_facts(rows);

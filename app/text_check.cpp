@@ -130,22 +130,22 @@ Json json_of(const CheckedTexts& set, const Found& found) {
   Json classes = Json::array();
   for (std::size_t i = 0; i < found.class_counts.size(); ++i)
     classes.push_back({{"name", set.texts->classes()[i]}, {"texts", found.class_counts[i]}});
-  Json result = {{"path", set.path},
-                 {"texts", set.texts->size()},
-                 {"readable",
-                  set.texts->size() - static_cast<std::int64_t>(found.unreadable.size())},
-                 {"columns", set.texts->columns()},
-                 {"documents", found.documents},
-                 {"unreadable", std::move(unreadable)},
-                 {"classes", std::move(classes)},
-                 {"words", json_of(lengths_of(found.words))},
-                 {"duplicate_texts", found.twice.size()},
-                 {"duplicates_of_several_classes", found.other_label},
-                 {"fingerprint", set.texts->fingerprint()}};
+  Json result = {
+      {"path", set.path},
+      {"texts", set.texts->size()},
+      {"readable", set.texts->size() - static_cast<std::int64_t>(found.unreadable.size())},
+      {"columns", set.texts->columns()},
+      {"documents", found.documents},
+      {"unreadable", std::move(unreadable)},
+      {"classes", std::move(classes)},
+      {"words", json_of(lengths_of(found.words))},
+      {"duplicate_texts", found.twice.size()},
+      {"duplicates_of_several_classes", found.other_label},
+      {"fingerprint", set.texts->fingerprint()}};
   if (!found.tokens.empty()) {
     result["tokens"] = json_of(lengths_of(found.tokens));
-    result["unknown"] =
-        static_cast<double>(found.unknown) / static_cast<double>(std::max<std::int64_t>(1, found.pieces));
+    result["unknown"] = static_cast<double>(found.unknown) /
+                        static_cast<double>(std::max<std::int64_t>(1, found.pieces));
   }
   return result;
 }
@@ -158,7 +158,8 @@ void print(const CheckedTexts& set, const Found& found) {
   if (found.documents < set.texts->size())
     facts.push_back({"documents", format_count(found.documents)});
   if (!found.class_counts.empty()) {
-    const auto [least, most] = std::minmax_element(found.class_counts.begin(), found.class_counts.end());
+    const auto [least, most] =
+        std::minmax_element(found.class_counts.begin(), found.class_counts.end());
     facts.push_back({"classes", fmt::format("{} of {} to {} texts", found.class_counts.size(),
                                             format_count(*least), format_count(*most))});
   }
@@ -177,10 +178,10 @@ void print(const CheckedTexts& set, const Found& found) {
   if (found.unreadable.size() > kMostListed)
     log_warning("and {} more cannot be read", found.unreadable.size() - kMostListed);
   if (!found.twice.empty()) {
-    log_warning("{} texts are there again{}", format_count(static_cast<std::int64_t>(found.twice.size())),
-                found.other_label > 0
-                    ? fmt::format(", {} of them in another class", found.other_label)
-                    : "");
+    log_warning(
+        "{} texts are there again{}", format_count(static_cast<std::int64_t>(found.twice.size())),
+        found.other_label > 0 ? fmt::format(", {} of them in another class", found.other_label)
+                              : "");
     for (std::size_t i = 0; i < found.twice.size() && i < kMostListed; ++i)
       log_info("  {} = {}", set.texts->name(found.twice[i].second),
                set.texts->name(found.twice[i].first));

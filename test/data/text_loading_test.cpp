@@ -71,8 +71,7 @@ std::map<std::pair<std::int64_t, std::int64_t>, std::vector<std::int32_t>> strea
     const torch::Tensor by_row = batch.groups[0].transpose(0, 1).contiguous();
     for (std::int64_t i = 0; i < batch.size(); ++i) {
       const auto* data = by_row[i].const_data_ptr<std::int32_t>();
-      rows[{batch.epoch, batch.indices[i].item<std::int64_t>()}] = {data,
-                                                                    data + by_row[i].numel()};
+      rows[{batch.epoch, batch.indices[i].item<std::int64_t>()}] = {data, data + by_row[i].numel()};
     }
   }
   return rows;
@@ -103,8 +102,8 @@ TEST_CASE("a text's views depend on seed, epoch and index alone", "[data]") {
 }
 
 TEST_CASE("views are cut to their length, with what BERT puts around them", "[data]") {
-  const auto rows = stream(lines("w0 w1\nw2 w3 w4 w5 w6 w7 w8\n"), config(R"([{"count": 1}])", 6),
-                           options(2, 1));
+  const auto rows =
+      stream(lines("w0 w1\nw2 w3 w4 w5 w6 w7 w8\n"), config(R"([{"count": 1}])", 6), options(2, 1));
   CHECK(rows.at({0, 0}) == std::vector<std::int32_t>{2, 5, 6, 3, -1, -1});
   CHECK(rows.at({0, 1}) == std::vector<std::int32_t>{2, 7, 8, 9, 10, 3});
 }
@@ -123,20 +122,16 @@ TEST_CASE("a part of a set knows the neighbours that it lacks", "[data]") {
 TEST_CASE("bad texts fail before the first batch, or are left out", "[data]") {
   const auto set = lines("w1 w2\nw3 \xff\nw4\n");
   const auto text = config(R"([{"count": 1}])");
-  CHECK(message(clr::ErrorKind::data, [&] { clr::make_loader(set, {{}, text}, options(2, 1)); })
-            .find("notes.txt:2: expected UTF-8, got byte FF") == 0);
+  CHECK(message(clr::ErrorKind::data, [&] {
+          clr::make_loader(set, {{}, text}, options(2, 1));
+        }).find("notes.txt:2: expected UTF-8, got byte FF") == 0);
   auto skipping = options(3, 1);
   skipping.data.on_error = clr::OnError::skip;
   CHECK(stream(set, text, skipping).size() == 4);
-  CHECK(message(clr::ErrorKind::data,
-                [&] {
-                  clr::make_loader(
-                      set,
-                      {{}, config(R"([{"count": 2, "source": {"type": "columns"}}])")},
-                      skipping);
-                })
-            .find("expected 2 columns of text, as text.views asks for, got 1") !=
-        std::string::npos);
+  CHECK(message(clr::ErrorKind::data, [&] {
+          clr::make_loader(set, {{}, config(R"([{"count": 2, "source": {"type": "columns"}}])")},
+                           skipping);
+        }).find("expected 2 columns of text, as text.views asks for, got 1") != std::string::npos);
 }
 
 TEST_CASE("a table of texts has columns and classes", "[data]") {
@@ -157,7 +152,8 @@ TEST_CASE("a table of texts has columns and classes", "[data]") {
   const auto tabs = open("one.tsv", "text\n\"Quoted\" and not closed\"\n");
   CHECK(clr::as_texts(*tabs)->text(0, 0) == "\"Quoted\" and not closed\"");
   CHECK_FALSE(tabs->labelled());
-  const auto json = open("one.jsonl", "{\"text\": \"a\", \"label\": 3}\n{\"label\": 1, \"text\": \"b\"}\n");
+  const auto json =
+      open("one.jsonl", "{\"text\": \"a\", \"label\": 3}\n{\"label\": 1, \"text\": \"b\"}\n");
   CHECK(json->classes() == std::vector<std::string>{"1", "3"});
   CHECK(json->label(0) == 1);
 
@@ -203,16 +199,17 @@ TEST_CASE("scored pairs are read by names or numbers", "[data]") {
   CHECK(numbered.scores == std::vector<double>{4.5, 0.0});
   CHECK(clr::as_texts(*numbered.items)->text(1, 0) == "\"b");
   const auto refused = [&](const std::string& content, const std::array<std::string, 3>& columns) {
-    const std::string text = message(
-        clr::ErrorKind::data, [&] { static_cast<void>(read("c.tsv", content, columns)); });
+    const std::string text =
+        message(clr::ErrorKind::data, [&] { static_cast<void>(read("c.tsv", content, columns)); });
     return text.substr(text.find("c.tsv"));
   };
-  CHECK(refused("1\ta\tb\n2\tc\td\n", {}).find("c.tsv:1: expected columns text_a, text_b and score") ==
-        0);
+  CHECK(refused("1\ta\tb\n2\tc\td\n", {})
+            .find("c.tsv:1: expected columns text_a, text_b and score") == 0);
   CHECK(refused("1\ta\tb\nx\tc\td\n", {"2", "3", "1"}) ==
         "c.tsv:2: expected a number as score, got \"x\"");
   CHECK(refused("1\ta\tb\n", {"2", "3", "1"}) ==
         "c.tsv: expected at least two scored pairs, got 1");
-  CHECK(refused("1\ta\tb\n2\tc\td\n", {"2", "3", "4"}).find("c.tsv:1: expected columns 2, 3 and 4") ==
-        0);
+  CHECK(
+      refused("1\ta\tb\n2\tc\td\n", {"2", "3", "4"}).find("c.tsv:1: expected columns 2, 3 and 4") ==
+      0);
 }

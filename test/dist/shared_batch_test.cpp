@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "clr/dist/gather.h"
+#include "clr/loss/info_nce.h"
 #include "clr/loss/multi_view.h"
 #include "clr/loss/nt_xent.h"
 #include "clr/loss/supcon.h"
@@ -134,6 +135,17 @@ CATCH_TEST_CASE("the loss of many views: shares add up to the whole", "[dist]") 
                                   false, shared);
       });
   CATCH_CHECK(thrown == kNothing);
+}
+
+CATCH_TEST_CASE("one view against the other: shares add up to the whole", "[dist]") {
+  for (const bool negatives : {false, true}) {
+    const auto thrown =
+        compare([&](const Tensor& z0, const Tensor& z1, int, const SharedBatch& shared) {
+          return info_nce_in_batch(z0, z1, negatives ? z0 - 3 * z1 : Tensor(), 0.3,
+                                   LossBackend::automatic, shared);
+        });
+    CATCH_CHECK(thrown == kNothing);
+  }
 }
 
 CATCH_TEST_CASE("supervised contrastive losses: shares add up to the whole", "[dist]") {

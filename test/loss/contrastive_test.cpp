@@ -3,6 +3,7 @@
 // autograd's. Mistakes that must show here: a tile's column sums or their gradients left out, a
 // mask off by one or missing at a tile's edge, a pair in its own denominator, a shift or a scale
 // that underflows, a gradient that reaches what must not get one.
+#include <ATen/ops/cross_entropy_loss.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
@@ -254,6 +255,34 @@ CATCH_TEST_CASE("the temperature's gradient", "[loss]") {
         tensor.grad().item<double>() ==
         Approx((both_ways(temperature + kStep) - both_ways(temperature - kStep)) / (2 * kStep))
             .epsilon(1e-7));
+  }
+}
+
+CATCH_TEST_CASE("InfoNCE within a batch is a cross-entropy over the other side", "[loss]") {
+  // SimCSE's own form, eq. 1 and 5: all keys, then the negatives, are classes.
+  for (const std::int64_t n : {3, 80}) {
+    const auto [query, key] = halves(random_rows(2 * n, 6, 21));
+    const Tensor negatives = random_rows(n + 4, 6, 22);
+    for (const bool more : {false, true}) {
+      CATCH_INFO("N " << n << (more ? ", negatives" : ""));
+      Tensor a = query.clone().requires_grad_();
+      Tensor b = key.clone().requires_grad_();
+      Tensor c = negatives.clone().requires_grad_();
+      const auto unit = [](const Tensor& x) { return x / x.norm(2, 1, true); };
+      const Tensor classes = more ? torch::cat({unit(b), unit(c)}) : unit(b);
+      const Tensor expected = at::cross_entropy_loss(
+          unit(a).mm(classes.t()) / 0.05, torch::arange(n));
+      expected.backward();
+      Tensor x = query.clone().requires_grad_();
+      Tensor y = key.clone().requires_grad_();
+      Tensor z = negatives.clone().requires_grad_();
+      const Tensor got = clr::info_nce_in_batch(x, y, more ? z : Tensor(), 0.05);
+      got.backward();
+      CATCH_CHECK(got.item<double>() == Approx(expected.item<double>()).epsilon(1e-12));
+      CATCH_CHECK((x.grad() - a.grad()).abs().max().item<double>() < 1e-12);
+      CATCH_CHECK((y.grad() - b.grad()).abs().max().item<double>() < 1e-12);
+      if (more) CATCH_CHECK((z.grad() - c.grad()).abs().max().item<double>() < 1e-12);
+    }
   }
 }
 

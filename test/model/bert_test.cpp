@@ -177,3 +177,37 @@ CATCH_TEST_CASE("an encoder of text refuses images, and what is too long for it"
       "/text/max_tokens: expected at most the encoder's 16 positions, got a text of 17 tokens; "
       "lower it");
 }
+
+CATCH_TEST_CASE("BERT is inferred from its tensors", "[model]") {
+  const auto encoder =
+      make("bert", tiny({{"width", 128}, {"heads", 2}, {"positions", 40}, {"intermediate", 96}}));
+  auto shapes = clr::test::shapes_of(*encoder);
+  const auto check = [&] {
+    const Json found = clr::infer_encoder(shapes, "x").dump();
+    CATCH_CHECK(found["type"] == "bert");
+    CATCH_CHECK(found["vocabulary"] == 50);
+    CATCH_CHECK(found["layers"] == 3);
+    CATCH_CHECK(found["width"] == 128);
+    CATCH_CHECK(found["heads"] == 2);
+    CATCH_CHECK(found["intermediate"] == 96);
+    CATCH_CHECK(found["positions"] == 40);
+  };
+  check();
+  for (auto& [name, shape] : shapes) name = "encoder." + name;
+  check();
+}
+
+CATCH_TEST_CASE("the static encoder is the mean of what is between [CLS] and [SEP]", "[model]") {
+  const auto encoder = make("static", {{"vocabulary", 50}, {"width", 8}});
+  fill(*encoder);
+  const Rows rows = {{2, 7, 9, 3}, {2, 5, 3}, {2, 3}, {2, 9, 9, 9, 11, 3}};
+  const Tensor got = encoder->forward(View{padded(rows, 7)});
+  const Tensor table = encoder->parameters().at(0).detach();
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    Tensor expected = torch::zeros({8});
+    for (std::size_t k = 1; k + 1 < rows[i].size(); ++k)
+      expected += table[rows[i][k]] / static_cast<double>(rows[i].size() - 2);
+    CATCH_CHECK((got[static_cast<std::int64_t>(i)] - expected).abs().max().item<double>() < 1e-6);
+  }
+  CATCH_CHECK_THROWS_AS(encoder->forward(View{torch::zeros({2, 3, 8, 8})}), clr::Error);
+}

@@ -122,3 +122,29 @@ CATCH_TEST_CASE("tensors that nobody explains are refused by name", "[model]") {
                        Contains("blocks (2), cls_token (1)"));
   CATCH_CHECK_THAT(message({}), Contains("got 0 tensors"));
 }
+
+CATCH_TEST_CASE("BERT under its users' names", "[model]") {
+  const std::vector<std::string> own = {
+      "embeddings.word_embeddings.weight", "embeddings.LayerNorm.weight",
+      "encoder.layer.0.attention.self.query.bias", "encoder.layer.11.output.LayerNorm.bias"};
+  for (const std::string prefix : {"", "bert.", "0.auto_model.", "module.bert."}) {
+    CATCH_INFO(prefix);
+    std::vector<std::string> names;
+    for (const std::string& name : own) names.push_back(prefix + name);
+    names.push_back(prefix + "embeddings.position_ids");
+    names.push_back(prefix + "pooler.dense.weight");
+    if (prefix == "bert.") names.push_back("cls.predictions.bias");
+    const clr::NameMap map = clr::map_names(names, "x");
+    CATCH_CHECK(map.prefix == prefix);
+    CATCH_REQUIRE(map.names.size() == own.size());
+    for (std::size_t i = 0; i < own.size(); ++i) CATCH_CHECK(map.names[i].second == own[i]);
+    CATCH_CHECK(map.left_out.size() == (prefix == "bert." ? 2 : 1));
+  }
+  // As TensorFlow's were called.
+  const clr::NameMap old =
+      clr::map_names({"bert.embeddings.word_embeddings.weight", "bert.embeddings.LayerNorm.gamma",
+                      "bert.encoder.layer.0.output.LayerNorm.beta"},
+                     "x");
+  CATCH_CHECK(old.names.at(1).second == "embeddings.LayerNorm.weight");
+  CATCH_CHECK(old.names.at(2).second == "encoder.layer.0.output.LayerNorm.bias");
+}

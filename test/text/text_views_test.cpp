@@ -95,9 +95,8 @@ TEST_CASE("a view is its text between [CLS] and [SEP], cut to its length", "[tex
 }
 
 TEST_CASE("crops are parts of the text, of lengths as asked for", "[text]") {
-  const clr::TextViews views(
-      config(
-          R"([{"count": 2, "source": {"type": "crop", "length": [0.3, 0.5], "minimum_tokens": 4}}])"));
+  const clr::TextViews views(config(
+      R"([{"count": 2, "source": {"type": "crop", "length": [0.3, 0.5], "minimum_tokens": 4}}])"));
   CHECK_FALSE(views.all_the_same());
   std::set<std::size_t> lengths;
   std::set<std::int32_t> firsts;

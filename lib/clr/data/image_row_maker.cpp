@@ -27,10 +27,11 @@ ImageRowMaker::ImageRowMaker(const std::shared_ptr<const Dataset>& dataset,
 std::vector<GroupLayout> ImageRowMaker::layout() const {
   std::vector<GroupLayout> result;
   for (const Augmenter::Group& group : augmenter_->groups()) {
-    result.push_back({group.views,
-                      {3, group.size.height, group.size.width},
-                      options().pixel_type == PixelType::bfloat16 ? torch::kBFloat16 : torch::kFloat,
-                      options().layout == PixelLayout::interleaved});
+    result.push_back(
+        {group.views,
+         {3, group.size.height, group.size.width},
+         options().pixel_type == PixelType::bfloat16 ? torch::kBFloat16 : torch::kFloat,
+         options().layout == PixelLayout::interleaved});
   }
   return result;
 }
@@ -45,7 +46,7 @@ std::vector<ViewParameters> ImageRowMaker::sample(RngAddress draws, Size size) c
 }
 
 void ImageRowMaker::render(const PicturePart& image, const std::vector<ViewParameters>& parameters,
-                      BatchBuffer& buffer, std::int64_t row) const {
+                           BatchBuffer& buffer, std::int64_t row) const {
   for (int view = 0; view < augmenter_->view_count(); ++view) {
     augmenter_->render(image, view, parameters[static_cast<std::size_t>(view)],
                        {buffer.memory(view, row), options().pixel_type, options().layout});
@@ -62,8 +63,8 @@ void ImageRowMaker::located(std::int64_t index, Work work) const {
 }
 
 void ImageRowMaker::render_encoded(std::int64_t index, std::span<const std::uint8_t> bytes,
-                              RngAddress draws, LoaderClock::Lap& lap, BatchBuffer& buffer,
-                              std::int64_t row) const {
+                                   RngAddress draws, LoaderClock::Lap& lap, BatchBuffer& buffer,
+                                   std::int64_t row) const {
   thread_local Image image;
   const DecodeRequest request = decode_request(options().data);
   std::atomic<bool>& known_good = known_good_[static_cast<std::size_t>(index)];
@@ -94,7 +95,7 @@ void ImageRowMaker::render_encoded(std::int64_t index, std::span<const std::uint
 }
 
 void ImageRowMaker::render(std::int64_t index, RngAddress draws, BatchBuffer& buffer,
-                      std::int64_t row) const {
+                           std::int64_t row) const {
   LoaderClock::Lap lap(clock());
   const auto use = [&](const Record& record) {
     lap.read();

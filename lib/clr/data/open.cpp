@@ -33,7 +33,7 @@ struct Target {
 Target parse(std::string text) {
   struct stat status {};
   for (const Split split : {Split::train, Split::test, Split::unlabeled}) {
-    const std::string mark = std::string("#") + to_string(split);
+    const std::string mark = fmt::format("#{}", to_string(split));
     if (!text.ends_with(mark) || ::stat(text.c_str(), &status) == 0) continue;
     text.resize(text.size() - mark.size());
     return {text, split, true};
@@ -140,11 +140,12 @@ std::unique_ptr<Dataset> open_file(const Target& target, const DataConfig& confi
   }
   if (path.ends_with(".bin")) return open_cifar_file(path, config);
   if (sniff(first) != ImageFormat::unknown) return open_one_image(path, config);
-  throw Error(ErrorKind::data,
-              path +
-                  ": expected a folder, an image, a list (.csv, .tsv, .jsonl), texts (.txt), a .tar "
-                  "of images, a .clrpack, or CIFAR's or MNIST's binary files, got another kind of "
-                  "file");
+  throw Error(
+      ErrorKind::data,
+      path +
+          ": expected a folder, an image, a list (.csv, .tsv, .jsonl), texts (.txt), a .tar "
+          "of images, a .clrpack, or CIFAR's or MNIST's binary files, got another kind of "
+          "file");
 }
 
 }  // namespace

@@ -77,7 +77,8 @@ Columns find_columns(const std::string& path, const TableRow& first,
                   path, first.line,
                   said ? fmt::format("{}, {} and {}", wanted[0], wanted[1], wanted[2])
                        : "text_a, text_b and score (or path_a, path_b and score)",
-                  first.fields.size(), fmt::format("{}", fmt::join(first.fields, " | ")).substr(0, 200)));
+                  first.fields.size(),
+                  fmt::format("{}", fmt::join(first.fields, " | ")).substr(0, 200)));
 }
 
 std::unique_ptr<Dataset> open_items(const std::string& path, const Columns& columns,
@@ -118,15 +119,15 @@ ScoredPairs read_scored_pairs(const std::string& path, const std::array<std::str
     }
     const auto score = number_of<double>(text);
     if (!score || !std::isfinite(*score)) {
-      throw Error(ErrorKind::data, fmt::format("{}:{}: expected a number as score, got \"{}\"", path,
-                                               table[i].line, text));
+      throw Error(ErrorKind::data, fmt::format("{}:{}: expected a number as score, got \"{}\"",
+                                               path, table[i].line, text));
     }
     pairs.scores.push_back(*score);
     scored.push_back(&table[i]);
   }
   if (scored.size() < 2) {
-    throw Error(ErrorKind::data, fmt::format("{}: expected at least two scored pairs, got {}", path,
-                                             scored.size()));
+    throw Error(ErrorKind::data,
+                fmt::format("{}: expected at least two scored pairs, got {}", path, scored.size()));
   }
   pairs.items = open_items(path, columns, scored);
   return pairs;

@@ -59,8 +59,8 @@ std::string table(const SentencesOptions& options, std::int64_t first, std::int6
                   const std::vector<std::string>& names) {
   std::string text = "text,label\n";
   for (std::int64_t i = first; i < first + count; ++i) {
-    text += draw_text(options, i) + "," +
-            names[static_cast<std::size_t>(i % options.topics)] + "\n";
+    text +=
+        draw_text(options, i) + "," + names[static_cast<std::size_t>(i % options.topics)] + "\n";
   }
   return text;
 }
@@ -74,7 +74,8 @@ std::vector<std::string> topic_names(int topics) {
 }
 
 std::string draw_text(const SentencesOptions& options, std::int64_t index) {
-  const WordRng rng(Rng(options.seed, {static_cast<std::uint64_t>(index), 0, 0}, OpId::text_source));
+  const WordRng rng(
+      Rng(options.seed, {static_cast<std::uint64_t>(index), 0, 0}, OpId::text_source));
   const auto topic = static_cast<std::size_t>(index % options.topics);
   const std::size_t count = kLeastWords + rng.integer(kMostWords, kMostWords - kLeastWords + 1);
   std::string text;
@@ -84,8 +85,8 @@ std::string draw_text(const SentencesOptions& options, std::int64_t index) {
       number = kShared + topic * kOwn + rng.integer(k, kOwn, 1);
     } else {
       const auto& ends = shared_ends();
-      const auto found = std::lower_bound(ends.begin(), ends.end() - 1,
-                                          static_cast<double>(rng.uniform(k, 1)));
+      const auto found =
+          std::lower_bound(ends.begin(), ends.end() - 1, static_cast<double>(rng.uniform(k, 1)));
       number = static_cast<std::size_t>(found - ends.begin());
     }
     if (k > 0) text += ' ';
@@ -98,11 +99,13 @@ void write_sentences(const fs::path& out, const SentencesOptions& options) {
   std::error_code error;
   if (fs::exists(out, error) && !fs::is_empty(out, error)) {
     throw Error(ErrorKind::usage,
-                out.string() + ": expected an empty or new folder, got one that holds something; "
-                               "choose another");
+                out.string() +
+                    ": expected an empty or new folder, got one that holds something; "
+                    "choose another");
   }
   fs::create_directories(out, error);
-  if (error) throw Error(ErrorKind::output, out.string() + ": cannot be created: " + error.message());
+  if (error)
+    throw Error(ErrorKind::output, out.string() + ": cannot be created: " + error.message());
   const std::vector<std::string> names = topic_names(options.topics);
   write_file_durably(out / "train.csv", table(options, 0, options.train, names));
   write_file_durably(out / "test.csv", table(options, options.train, options.test, names));

@@ -152,13 +152,15 @@ std::unique_ptr<Dataset> open_text_table(const std::string& path, std::string_vi
                                          const DataConfig& config) {
   const std::vector<TableRow> rows = read_table(path, content);
   const std::vector<std::size_t> columns = text_columns(path, rows.front());
-  if (rows.size() == 1) throw Error(ErrorKind::data, path + ": expected texts, got a first line only");
-  const auto label = config.labels == LabelMode::none ? std::nullopt
-                                                      : find_column(rows.front(), "label");
+  if (rows.size() == 1)
+    throw Error(ErrorKind::data, path + ": expected texts, got a first line only");
+  const auto label =
+      config.labels == LabelMode::none ? std::nullopt : find_column(rows.front(), "label");
   if (!label && config.labels == LabelMode::folder) {
     throw Error(ErrorKind::data,
-                path + ": expected labels (data.labels = folder), got a table without a column "
-                       "label");
+                path +
+                    ": expected labels (data.labels = folder), got a table without a column "
+                    "label");
   }
   std::map<std::string, std::int64_t> numbers;
   for (std::size_t i = 1; label && i < rows.size(); ++i) {

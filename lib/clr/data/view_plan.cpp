@@ -16,8 +16,8 @@ std::vector<ViewShape> view_shapes(const AugmentConfig& augment,
   }
   const Augmenter augmenter(augment);
   for (const Augmenter::Group& group : augmenter.groups()) {
-    result.push_back({static_cast<std::int64_t>(group.views.size()),
-                      {3, group.size.height, group.size.width}});
+    result.push_back(
+        {static_cast<std::int64_t>(group.views.size()), {3, group.size.height, group.size.width}});
   }
   return result;
 }

@@ -47,6 +47,34 @@ Tensor info_nce(const Tensor& query, const Tensor& key, const Tensor& queue, dou
   return pair_cross_entropy(pairs, log_sums(problem).rows).mean().to(problem.rows.scalar_type());
 }
 
+Tensor info_nce_in_batch(const Tensor& query, const Tensor& key, const Tensor& negatives,
+                         double temperature, LossBackend backend, const SharedBatch& shared) {
+  TORCH_CHECK(query.dim() == 2 && query.sizes() == key.sizes(),
+              "info_nce_in_batch: expected queries and keys [N, D], got ", query.sizes(), " and ",
+              key.sizes());
+  const auto everyones = [&](const Tensor& x) { return shared ? shared.gather(x) : x; };
+  ContrastiveProblem problem;
+  problem.backend = backend;
+  problem.half_precision = is_half_precision(query);
+  problem.inverse_temperature = inverse_temperature(temperature, query.device());
+  problem.rows = unit_rows(query);
+  problem.columns = unit_rows(everyones(key));
+  problem.pairing = Pairing::same_index;
+  problem.row_offset = shared.first;
+  const LogSums sums = log_sums(problem);
+  Tensor others = sums.rows;
+  if (negatives.defined()) {
+    problem.columns = unit_rows(everyones(negatives));
+    problem.pairing = Pairing::none;
+    problem.row_offset = 0;
+    others = at::logaddexp(others, log_sums(problem).rows);
+  }
+  const double share = shared ? static_cast<double>(query.size(0)) /
+                                    static_cast<double>(shared.images)
+                              : 1.0;
+  return (pair_cross_entropy(sums.pairs, others).mean() * share).to(problem.rows.scalar_type());
+}
+
 Tensor info_nce_both_ways(const Tensor& z0, const Tensor& z1, double temperature,
                           LossBackend backend) {
   return both_ways(z0, z1, inverse_temperature(temperature, z0.device()), backend);

@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include "clr/loss/contrastive.h"
+#include "clr/loss/shared_batch.h"
 
 namespace clr {
 
@@ -32,5 +33,15 @@ torch::Tensor info_nce_both_ways(const torch::Tensor& z0, const torch::Tensor& z
 torch::Tensor info_nce_both_ways(const torch::Tensor& z0, const torch::Tensor& z1,
                                  const torch::Tensor& temperature,
                                  LossBackend backend = LossBackend::automatic);
+
+/// InfoNCE within a batch, one way: row i of `key` is query i's positive; the other rows of key, and all
+/// of `negatives`, are its negatives.
+///
+/// Shapes:  query, key [N, D], N >= 2; negatives [K, D] or undefined. Rest as info_nce; all get gradients.
+/// Source:  arXiv:2104.08821, eq. 1 and, with negatives, eq. 5 (SimCSE).
+torch::Tensor info_nce_in_batch(const torch::Tensor& query, const torch::Tensor& key,
+                                const torch::Tensor& negatives, double temperature,
+                                LossBackend backend = LossBackend::automatic,
+                                const SharedBatch& shared = {});
 
 }  // namespace clr

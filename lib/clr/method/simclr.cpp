@@ -4,7 +4,7 @@
 // Objective: NT-Xent over 2N rows of unit length, 2N - 2 negatives an anchor (arXiv:2002.05709,
 // eq. 1), or one of the losses that came from it: loss/nt_xent.h has each one's equation and source.
 // Differs from the reference: Google's code sums the means of both views' anchors, twice this value.
-// With more than two views: loss/multi_view.h.
+// With more than two views: loss/multi_view.h. `cross` is SimCSE's loss (arXiv:2104.08821): loss/info_nce.h.
 //
 // Negatives of the anchor's own kind (false negatives) can be left out, as arXiv:2011.11765 cancels
 // them: rows of its dataset index or label (an oracle, for studies), or rows too much like it.
@@ -14,6 +14,7 @@
 
 #include <algorithm>
 
+#include "clr/loss/info_nce.h"
 #include "clr/loss/multi_view.h"
 #include "clr/loss/nt_xent.h"
 #include "clr/method/projecting_method.h"
@@ -22,9 +23,9 @@
 namespace clr {
 namespace {
 
-enum class Loss { nt_xent, dcl, dclw, debiased, hard_negative };
+enum class Loss { nt_xent, cross, dcl, dclw, debiased, hard_negative };
 constexpr auto enum_names(Loss) {
-  return std::array{"nt_xent", "dcl", "dclw", "debiased", "hard_negative"};
+  return std::array{"nt_xent", "cross", "dcl", "dclw", "debiased", "hard_negative"};
 }
 
 enum class FalseNegatives { keep, same_index, same_label, cosine };
@@ -43,7 +44,8 @@ struct Options {
 
   static void fields(auto&& f) {
     f("loss", &Options::loss,
-      "nt_xent; dcl: without the positive in the denominator; dclw: that, with positives weighted; "
+      "nt_xent; cross: the first view against the second alone, N - 1 negatives, a third view being "
+      "further negatives (SimCSE); dcl: without the positive in the denominator; dclw: that, with positives weighted; "
       "debiased: negatives corrected for those of the anchor's class; hard_negative: that, with "
       "near negatives weighted up");
     f("temperature", &Options::temperature, In{1e-3, 100}, "temperature of the loss");
@@ -96,13 +98,19 @@ class SimClr : public ProjectingMethod {
         classes_(context.classes),
         dataset_size_(context.dataset_size) {
     require_views_of_one_size(context.view_groups, "simclr");
-    if (context.view_groups[0] > 2 &&
+    const bool third = options.loss == Loss::cross && context.view_groups[0] == 3;
+    if (context.view_groups[0] > 2 && !third &&
         (options.loss != Loss::nt_xent || options.false_negatives != FalseNegatives::keep)) {
       throw Error(ErrorKind::config,
                   fmt::format("/augment/views: expected 2 views for simclr with loss {} and "
-                              "false_negatives {}, got {}; more go with nt_xent and keep",
+                              "false_negatives {}, got {}; more go with nt_xent and keep, three with cross",
                               to_string(options.loss), to_string(options.false_negatives),
                               context.view_groups[0]));
+    }
+    if (options.loss == Loss::cross && options.false_negatives != FalseNegatives::keep) {
+      throw Error(ErrorKind::config,
+                  fmt::format("/method/false_negatives: expected keep with loss cross, got {}",
+                              to_string(options.false_negatives)));
     }
     const bool counted = options.loss == Loss::debiased || options.loss == Loss::hard_negative;
     if (counted && options.false_negatives != FalseNegatives::keep) {
@@ -127,7 +135,9 @@ class SimClr : public ProjectingMethod {
     const torch::Tensor& z = embeddings.z.at(0);
     StepOutput output;
     output.loss = loss_of(z, batch);
-    const torch::Tensor unit = unit_rows(z.detach().flatten(0, 1)).view_as(z);
+    // A third view of cross is no positive.
+    const torch::Tensor views = options_.loss == Loss::cross ? z.narrow(0, 0, 2) : z;
+    const torch::Tensor unit = unit_rows(views.detach().flatten(0, 1)).view_as(views);
     const auto [positive, negative] = mean_cosines(unit, batch);
     output.metrics = {{"positive_cosine", positive}, {"negative_cosine", negative}};
     if (classes_ > 0) {
@@ -159,6 +169,10 @@ class SimClr : public ProjectingMethod {
   }
 
   torch::Tensor loss_of(const torch::Tensor& z, const Batch& batch) const {
+    if (options_.loss == Loss::cross) {
+      return info_nce_in_batch(z[0], z[1], z.size(0) > 2 ? z[2] : torch::Tensor(),
+                               options_.temperature, loss_options_.backend, shared(batch));
+    }
     if (z.size(0) > 2) {
       return multi_view_nt_xent(z, options_.temperature, loss_options_.backend,
                                 loss_options_.half_precision, shared(batch));
@@ -182,6 +196,7 @@ class SimClr : public ProjectingMethod {
         return debiased(z0, z1, temperature, options_.positive_prior, masked);
       case Loss::hard_negative:
         return hard_negative(z0, z1, temperature, options_.positive_prior, options_.beta, masked);
+      case Loss::cross:
       case Loss::nt_xent:
         break;
     }

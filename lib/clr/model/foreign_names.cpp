@@ -89,7 +89,8 @@ bool is_encoder_name(const std::string& name) {
       "|blocks\\.[0-9]+\\.(norm[12]|attn\\.(qkv|proj)|mlp\\.fc[12])\\.(weight|bias)"
       "|embeddings\\.(word|position|token_type)_embeddings\\.weight"
       "|embeddings\\.LayerNorm\\.(weight|bias)"
-      "|encoder\\.layer\\.[0-9]+\\.(attention\\.(self\\.(query|key|value)|output\\.(dense|LayerNorm))"
+      "|encoder\\.layer\\.[0-9]+\\.(attention\\.(self\\.(query|key|value)|output\\.(dense|"
+      "LayerNorm))"
       "|intermediate\\.dense|output\\.(dense|LayerNorm))\\.(weight|bias))");
   return std::regex_match(name, pattern);
 }
@@ -98,7 +99,8 @@ bool is_encoder_name(const std::string& name) {
 std::string today(std::string name) {
   for (const auto& [old, now] : {std::pair{"LayerNorm.gamma", "LayerNorm.weight"},
                                  std::pair{"LayerNorm.beta", "LayerNorm.bias"}}) {
-    if (name.ends_with(old)) name.replace(name.size() - std::string_view(old).size(), name.size(), now);
+    if (name.ends_with(old))
+      name.replace(name.size() - std::string_view(old).size(), name.size(), now);
   }
   return name;
 }

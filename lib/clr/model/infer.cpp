@@ -107,15 +107,14 @@ Component<Encoder> infer_bert(const Shapes& shapes, const std::string& where) {
   while (shapes.contains(fmt::format("encoder.layer.{}.intermediate.dense.weight", layers)))
     ++layers;
   Component<Encoder> component;
-  component.read(
-      {{"type", "bert"},
-       {"vocabulary", words[0]},
-       {"layers", layers},
-       {"width", width},
-       {"heads", std::max<std::int64_t>(1, width / (width == 384 ? 32 : 64))},
-       {"intermediate", matrix("encoder.layer.0.intermediate.dense.weight")[0]},
-       {"positions", matrix("embeddings.position_embeddings.weight")[0]}},
-      Place(where));
+  component.read({{"type", "bert"},
+                  {"vocabulary", words[0]},
+                  {"layers", layers},
+                  {"width", width},
+                  {"heads", std::max<std::int64_t>(1, width / (width == 384 ? 32 : 64))},
+                  {"intermediate", matrix("encoder.layer.0.intermediate.dense.weight")[0]},
+                  {"positions", matrix("embeddings.position_embeddings.weight")[0]}},
+                 Place(where));
   return component;
 }
 

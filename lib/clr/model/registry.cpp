@@ -9,7 +9,8 @@ namespace clr {
   X(resnet34)           \
   X(resnet50)           \
   X(resnet101)          \
-  X(resnet152) X(resnext50_32x4d) X(wide_resnet50_2) X(vit_tiny) X(vit_small) X(vit_base) X(bert) X(static)
+  X(resnet152)          \
+  X(resnext50_32x4d) X(wide_resnet50_2) X(vit_tiny) X(vit_small) X(vit_base) X(bert) X(static)
 
 #define CLR_DECLARE(name) EncoderEntry name##_encoder();
 CLR_ENCODERS(CLR_DECLARE)

@@ -10,7 +10,9 @@
 namespace clr {
 
 enum class ScheduleType { cosine, linear, step, constant };
-constexpr auto enum_names(ScheduleType) { return std::array{"cosine", "linear", "step", "constant"}; }
+constexpr auto enum_names(ScheduleType) {
+  return std::array{"cosine", "linear", "step", "constant"};
+}
 
 /// The `schedule` section. Values are factors of the effective learning rate.
 struct ScheduleConfig {

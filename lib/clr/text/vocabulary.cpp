@@ -134,9 +134,10 @@ std::vector<std::string> learn_vocabulary(
   }
   const auto size = static_cast<std::size_t>(options.size);
   if (pieces.size() > size) {
-    fail(fmt::format("expected room for the {} pieces that characters alone take, got a size of {}; "
-                     "raise it",
-                     pieces.size(), size));
+    fail(
+        fmt::format("expected room for the {} pieces that characters alone take, got a size of {}; "
+                    "raise it",
+                    pieces.size(), size));
   }
   joined.resize(std::min(joined.size(), size - pieces.size()));
   pieces.insert(pieces.end(), joined.begin(), joined.end());

@@ -10,7 +10,8 @@ void validate_eval_config(const EvalConfig& config, const Place& root) {
     validate_views(config.augment, config.text, root);
     const std::int64_t views = view_shapes({}, config.text).front().views;
     if (views != 1) {
-      (root / "text" / "views").fail(fmt::format("expected one view for evaluation, got {}", views));
+      (root / "text" / "views")
+          .fail(fmt::format("expected one view for evaluation, got {}", views));
     }
   } else if (!config.augment.views.empty()) {
     const Augmenter augmenter(config.augment, root / "augment");

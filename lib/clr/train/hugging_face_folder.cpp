@@ -70,8 +70,7 @@ HuggingFaceFolder read_hugging_face_folder(const fs::path& folder) {
   const fs::path vocabulary = folder / "vocab.txt";
   std::error_code ignored;
   if (!fs::exists(vocabulary, ignored)) {
-    fail(vocabulary,
-         "expected the vocabulary that belongs to the weights beside them, got none");
+    fail(vocabulary, "expected the vocabulary that belongs to the weights beside them, got none");
   }
   result.vocabulary = read_file(vocabulary, ErrorKind::checkpoint);
   std::int64_t most = 512;

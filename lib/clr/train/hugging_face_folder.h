@@ -10,8 +10,8 @@ namespace clr {
 
 /// What the files beside a BERT's weights say, as Hugging Face and sentence-transformers leave them.
 struct HuggingFaceFolder {
-  Json encoder;  ///< keys of an `encoder` section of type bert that shapes do not tell
-  Json text;     ///< keys of a `text` section
+  Json encoder;            ///< keys of an `encoder` section of type bert that shapes do not tell
+  Json text;               ///< keys of a `text` section
   std::string vocabulary;  ///< vocab.txt's content
 };
 

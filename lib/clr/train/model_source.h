@@ -37,7 +37,7 @@ struct ModelSource {
   Json encoder;      ///< an `encoder` section
   Json augment;      ///< of images an `augment` section: the evaluation transform
   Json text;         ///< of texts a `text` section with one view; null: it is one of images
-  Json views;        ///< an `augment` or `text` section: the views it was trained on; null where unknown
+  Json views;  ///< an `augment` or `text` section: the views it was trained on; null where unknown
   std::string vocabulary;  ///< of texts: the pieces of `text`, one a line
   std::optional<MlpHeadConfig> projector;
   SafeTensors weights;  ///< no tensors: random weights

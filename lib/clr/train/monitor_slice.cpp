@@ -40,8 +40,7 @@ MonitorSlice::MonitorSlice(const RunConfig& config, const std::shared_ptr<const 
 }
 
 Features MonitorSlice::features(
-    const ViewPlan& views,
-    const std::function<torch::Tensor(const torch::Tensor&)>& encode) const {
+    const ViewPlan& views, const std::function<torch::Tensor(const torch::Tensor&)>& encode) const {
   const auto loader = make_loader(slice_, views, options_);
   return extract_features(*loader, *slice_, device_, encode, {}, world_);
 }

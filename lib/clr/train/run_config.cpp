@@ -25,9 +25,10 @@ void validate_views(const AugmentConfig& augment, const std::optional<TextConfig
   const Place views = root / "augment" / "views";
   if (text) {
     if (!augment.views.empty()) {
-      views.fail(fmt::format("expected none beside a `text` section, got {}; a run is of images or "
-                             "of texts",
-                             augment.views.size()));
+      views.fail(
+          fmt::format("expected none beside a `text` section, got {}; a run is of images or "
+                      "of texts",
+                      augment.views.size()));
     }
     TextViews::validate(*text, root / "text");
     return;

@@ -98,12 +98,13 @@ torch::Tensor as_input(const torch::Tensor& input, Precision precision) {
 void require_input_kind(const Encoder& encoder, const std::string& type, bool texts) {
   if ((encoder.input_kind() == InputKind::tokens) == texts) return;
   throw Error(ErrorKind::config,
-              texts ? fmt::format("/encoder/type: expected an encoder of texts beside a `text` "
-                                  "section, got {}, which is one of images",
-                                  type)
-                    : fmt::format("/encoder/type: expected an encoder of images for images (--data, "
-                                  "augment), got {}, which is one of texts",
-                                  type));
+              texts
+                  ? fmt::format("/encoder/type: expected an encoder of texts beside a `text` "
+                                "section, got {}, which is one of images",
+                                type)
+                  : fmt::format("/encoder/type: expected an encoder of images for images (--data, "
+                                "augment), got {}, which is one of texts",
+                                type));
 }
 
 std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t dataset_size,

@@ -121,9 +121,9 @@ class Trainer::Loop {
     } else {
       log_unfused_views(Augmenter(c.augment));
     }
-    loader_ = make_loader(
-        dataset_, training_views(c),
-        training_loader_options(c, options.device, options.loader_threads, *world_));
+    loader_ =
+        make_loader(dataset_, training_views(c),
+                    training_loader_options(c, options.device, options.loader_threads, *world_));
     if (dataset_->labelled() && c.train.knn_every_epochs > 0) {
       knn_monitor_ =
           std::make_unique<KnnMonitor>(c, dataset_, options.device, options.loader_threads, world_);
@@ -614,13 +614,12 @@ class Trainer::Loop {
     state_.metrics_bytes = metrics_->sync();
     state_.bad = bad_.images();
     if (!state_.bad.empty()) write_bad_list();
-    checkpoint_ = write_checkpoint(
-        options_.out, state_.step,
-        make_checkpoint(*method_, *optimizer_, state_,
-                        {{kConfigKey, config_json_},
-                         {kDataKey, dataset_->fingerprint()},
-                         {kVocabularyKey, vocabulary_}}),
-        config_.train.keep_checkpoints);
+    checkpoint_ = write_checkpoint(options_.out, state_.step,
+                                   make_checkpoint(*method_, *optimizer_, state_,
+                                                   {{kConfigKey, config_json_},
+                                                    {kDataKey, dataset_->fingerprint()},
+                                                    {kVocabularyKey, vocabulary_}}),
+                                   config_.train.keep_checkpoints);
   }
 
   void write_bad_list() const {
