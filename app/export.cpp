@@ -16,6 +16,7 @@
 #include "clr/train/run_config.h"
 #include "clr/train/run_folder.h"
 #include "command.h"
+#include "export_sentence_transformers.h"
 #include "feature_extraction.h"
 
 namespace fs = std::filesystem;
@@ -154,7 +155,31 @@ void write_torchscript(const fs::path& path, const torch::jit::Module& network,
   file.commit();
 }
 
+/// A folder instead of a file, and another kind of network than everything below is about.
+void run_sentence_transformers(const ExportOptions& options) {
+  if (options.layer != FeatureLayer::feature) {
+    throw Error(ErrorKind::usage,
+                "--layer projection: expected feature with --format sentence-transformers");
+  }
+  const ModelSource source = open_model(options.checkpoint, nullptr);
+  export_sentence_transformers(options.output, source);
+  log_info("sentence-transformers of {}: {}", source.name, options.output);
+  const std::string line = fmt::format("model = SentenceTransformer({})",
+                                       dump_text(Json(fs::path(options.output).string())));
+  log_info("  from sentence_transformers import SentenceTransformer");
+  log_info("  {}", line);
+  if (options.json) {
+    print_json(
+        {{"output", options.output},
+         {"format", options.format},
+         {"encoder", source.encoder},
+         {"text", source.text},
+         {"python", Json::array({"from sentence_transformers import SentenceTransformer", line})}});
+  }
+}
+
 void run(const ExportOptions& options) {
+  if (options.format == "sentence-transformers") return run_sentence_transformers(options);
   check_output(options);
   const fs::path output = options.output;
   const fs::path beside = options.output + ".json";
@@ -236,13 +261,16 @@ void add_export_command(CLI::App& program, Action& action) {
       ->required();
   command
       ->add_option("--format", options->format,
-                   "torchvision or timm: names that load strictly; onnx; torchscript")
+                   "torchvision or timm: names that load strictly; onnx; torchscript; "
+                   "sentence-transformers: a folder, of encoders of texts")
       ->required()
-      ->check(CLI::IsMember({"torchvision", "timm", "onnx", "torchscript"}));
+      ->check(
+          CLI::IsMember({"torchvision", "timm", "onnx", "torchscript", "sentence-transformers"}));
   command
-      ->add_option("--output", options->output,
-                   "FILE.safetensors (torchvision, timm), FILE.onnx or FILE.pt (torchscript); what "
-                   "its images go through is in FILE.json beside it")
+      ->add_option(
+          "--output", options->output,
+          "FILE.safetensors (torchvision, timm), FILE.onnx or FILE.pt (torchscript); what "
+          "its images go through is in FILE.json beside it; or FOLDER (sentence-transformers)")
       ->required();
   command
       ->add_option_function<std::string>(

@@ -34,12 +34,12 @@ declare -A changes=(
   [supervised_cifar10]="train.batch_size=256 schedule.warmup_epochs=0 optimizer.learning_rate=0.01"
 )
 
-# All presets but the tiny ones and those for clr's own examples.
+# All presets but the tiny ones, those for clr's own examples, and those of texts.
 published() {
   local file name
   for file in "$root"/configs/pretrain/*.json; do
     name=$(basename "$file" .json)
-    case $name in *_tiny | simclr_photos | simclr_shapes) ;; *) echo "$name" ;; esac
+    case $name in *_tiny | simclr_photos | simclr_shapes | simclr_sentences | simclr_20news_static) ;; *) echo "$name" ;; esac
   done
 }
 

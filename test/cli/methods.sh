@@ -88,7 +88,13 @@ for preset in "${tiny[@]}"; do
   done
 done
 
+"$CLR" data sentences posts --train 32 --test 8 --quiet
 for preset in "${presets[@]}"; do
+  if grep -q '"text": {' "$root/configs/pretrain/$preset.json"; then
+    check "$preset: dry run" "$CLR" pretrain --config "$preset" --data posts/train.csv --out dry --dry-run --no-trial --quiet \
+      "${small[@]}" --set text.vocabulary=posts/vocab.txt
+    continue
+  fi
   # shellcheck disable=SC2046
   check "$preset: dry run" "$CLR" pretrain --config "$preset" --data labelled --out dry --dry-run --no-trial --quiet \
     "${small[@]}" $(encoder "$preset")

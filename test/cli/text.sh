@@ -89,6 +89,22 @@ check "health" "$CLR" health --checkpoint whole --data posts --device cpu --quie
 check "finetune" "$CLR" finetune --checkpoint whole --train posts --holdout 0.5 --per-class 5 --device cpu --quiet --out tuned \
   --set train.epochs=2 --set train.batch_size=4
 check "predict" "$CLR" predict --checkpoint tuned --data posts --output p.csv --device cpu --quiet
+# As other programs load it, and back.
+check "export" "$CLR" export --checkpoint whole --format sentence-transformers --output st --quiet
+check "features of the run" "$CLR" embed --checkpoint whole --data posts --output own.npy --device cpu --quiet
+check "features of the folder" "$CLR" embed --checkpoint st --data posts --output back.npy --device cpu --quiet
+check "the same features" cmp own.npy back.npy
+check "export of a static encoder" "$CLR" export --checkpoint static --format sentence-transformers --output st_static --quiet
+check "its tokenizer" grep -q '"WordPiece"' st_static/0_StaticEmbedding/tokenizer.json
+if peers=$(sh "$root/test/peers/find_python.sh" 2>/dev/null) && "$peers" -c 'import sentence_transformers' 2>/dev/null; then
+  cat posts/*/*.txt | sed 's/$/\n/' | grep . >all.txt
+  for name in whole st; do
+    "$CLR" embed --checkpoint "$name" --data all.txt --output all.npy --device cpu --quiet
+    check "$name: features of sentence-transformers" "$peers" "$root/test/peers/sentence_transformers_features.py" st all.txt all.npy
+  done
+else
+  echo "skipped: sentence-transformers is not there"
+fi
 mv away.txt vocab.txt
 
 # What is refused: one line, and no run left behind.

@@ -41,9 +41,9 @@ constexpr std::array kDialects{
     Dialect{"solo-learn (before 1.0.3)", "encoder.", "classifier.", true},
     Dialect{"DINO, lightly, VICReg or Barlow Twins", "backbone.", "", false},
     Dialect{"SimSiam or clr", "encoder.", "", false},
-    Dialect{"Hugging Face's BERT", "bert.", "", false},
+    Dialect{"BERT with a head", "bert.", "", false},
     Dialect{"sentence-transformers", "0.auto_model.", "", false},
-    Dialect{"torchvision, timm or Hugging Face", "", "", false},
+    Dialect{"torchvision or timm", "", "", false},
 };
 
 /// torch.nn.Sequential(*list(torchvision's resnet.children())[:-1]), as lightly's examples have it;
@@ -205,6 +205,9 @@ NameMap map_names(const std::vector<std::string>& names, const std::string& wher
   map.origin = found->dialect->origin;
   if (found->numbered) map.origin = "lightly (numbered parts)";
   map.prefix = wrapper + found->dialect->prefix;
+  const std::string words = map.prefix + "embeddings.word_embeddings.weight";
+  if (std::find(names.begin(), names.end(), words) != names.end())
+    map.origin = "Hugging Face's BERT";
   map.padded_stem = found->dialect->padded_stem;
 
   std::map<std::string, NameMap::LeftOut> left_out;
