@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "clr/core/error.h"
 #include "clr/core/log.h"
 #include "clr/data/text_dataset.h"
 #include "clr/io/file.h"
@@ -34,6 +35,16 @@ struct Cut {
   std::int64_t unknown = 0;
 };
 
+/// A text, or nothing where it cannot be read: pretraining may pass over it too.
+std::optional<std::string_view> readable(const TextDataset& texts, std::int64_t index,
+                                         std::int64_t column) {
+  try {
+    return texts.text(index, column);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 Cut cut_texts(const std::vector<std::unique_ptr<Dataset>>& sets, const WordPiece& pieces) {
   Cut cut;
   std::vector<std::int32_t> ids;
@@ -41,7 +52,9 @@ Cut cut_texts(const std::vector<std::unique_ptr<Dataset>>& sets, const WordPiece
     const TextDataset& texts = *as_texts(*set);
     for (std::int64_t i = 0; i < texts.size(); ++i) {
       for (std::int64_t column = 0; column < texts.columns(); ++column) {
-        const std::string_view text = texts.text(i, column);
+        const auto read = readable(texts, i, column);
+        if (!read) continue;
+        const std::string_view text = *read;
         ids.clear();
         pieces.encode(text, ids);
         for_each_word(text, pieces.lowercase(), [&](std::string_view) { ++cut.words; });
@@ -70,21 +83,28 @@ void run(VocabCommandOptions options) {
   std::size_t set = 0;
   std::int64_t index = 0;
   std::int64_t column = 0;
+  std::int64_t bad = 0;
   const auto next = [&]() -> std::optional<std::string_view> {
-    while (set < sets.size() && index == sets[set]->size()) {
-      ++set;
-      index = 0;
+    while (set < sets.size()) {
+      if (index == sets[set]->size()) {
+        ++set;
+        index = 0;
+        continue;
+      }
+      const TextDataset& texts = *as_texts(*sets[set]);
+      const auto text = readable(texts, index, column);
+      if (++column == texts.columns()) {
+        column = 0;
+        ++index;
+      }
+      if (text) return text;
+      ++bad;
     }
-    if (set == sets.size()) return std::nullopt;
-    const TextDataset& texts = *as_texts(*sets[set]);
-    const std::string_view text = texts.text(index, column);
-    if (++column == texts.columns()) {
-      column = 0;
-      ++index;
-    }
-    return text;
+    return std::nullopt;
   };
   const std::vector<std::string> learned = learn_vocabulary(next, options.vocabulary);
+  if (bad > 0)
+    log_warning("{} texts cannot be read and were left out; clr data check names them", bad);
   const WordPiece pieces(learned, options.vocabulary.lowercase, options.output);
   write_file_durably(options.output, pieces.text());
   const Cut cut = cut_texts(sets, pieces);

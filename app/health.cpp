@@ -63,7 +63,14 @@ ViewPlan views_of(const HealthOptions& options, const ModelSource& source) {
                             "--views, simclr_imagenet say",
                             source.name));
   }
-  if (plan.text) take_vocabulary(source, *plan.text);
+  if (plan.text && !source.text.is_null()) {
+    // Other views, the model's own tokens.
+    TextConfig own;
+    read_value(source.text, Place(source.name + ": text"), own);
+    own.views = plan.text->views;
+    plan.text = std::move(own);
+    take_vocabulary(source, *plan.text);
+  }
   return two_views(std::move(plan));
 }
 

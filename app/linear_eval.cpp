@@ -148,6 +148,8 @@ class LinearEvaluation {
                               "neighbors.png in its folder",
                               sets_.size()));
     }
+    if (!options_.neighbors.empty())
+      require_images(*sets_.front().data.test, options_.data.train.front(), "--neighbors");
     make_output_folder(out);
     if (sets_.size() > 1) prepare_folders(out);
     clear_evaluation(out);
@@ -284,9 +286,6 @@ class LinearEvaluation {
     const EmbeddedImages train{*set.data.train, set.train.features};
     const DataConfig& config = extractor_.config().data;
     if (as_texts(*set.data.test) != nullptr) {
-      if (!options_.neighbors.empty())
-        require_images(*set.data.test, options_.data.test.empty() ? "--train" : "--test",
-                       "--neighbors");
       write_neighbor_texts(out / "neighbors.txt", test, train);
       return result;
     }

@@ -20,6 +20,7 @@
 #include "clr/train/run_records.h"
 #include "clr/train/run_setup.h"
 #include "clr/train/trainer.h"
+#include "clr/train/training_state.h"
 #include "command.h"
 #include "processes.h"
 #include "resumed_config.h"
@@ -71,6 +72,25 @@ auto with_source(const ConfigDocument& document, Step&& step) {
     for (std::string key; std::getline(keys, key, '/');) place = place / key;
     place.fail(text.substr(colon + 2));
   }
+}
+
+/// Weights of texts to start from know which piece each embedding is of.
+void require_same_pieces(const PretrainOptions& options, const TextConfig& text,
+                         const SafeTensors& weights, bool folder) {
+  std::string theirs;
+  const fs::path beside = fs::path(options.init) / "vocab.txt";
+  std::error_code ignored;
+  if (const auto own = weights.metadata.find(kVocabularyKey); own != weights.metadata.end()) {
+    theirs = own->second;
+  } else if (folder && fs::exists(beside, ignored)) {
+    theirs = WordPiece::read(beside.string(), text.lowercase).text();
+  }
+  if (theirs.empty() || theirs == text.pieces->text()) return;
+  throw Error(
+      ErrorKind::config,
+      fmt::format("/text/vocabulary: expected the pieces that {} was trained with, got others "
+                  "in {}",
+                  options.init, text.vocabulary));
 }
 
 RunConfig read_config(ConfigDocument& document, const PretrainOptions& options,
@@ -264,6 +284,7 @@ void run(PretrainOptions options) {
     Weights weights = read_weights(folder ? fs::path(options.init) / "model.safetensors"
                                           : fs::path(options.init));
     if (!weights.note.empty()) log_info("{}", weights.note);
+    if (config.text) require_same_pieces(options, *config.text, weights.content, folder);
     const std::string stem = config.encoder.options.value("stem", "");
     if (weights.padded_stem && stem == "cifar") {
       log_warning(

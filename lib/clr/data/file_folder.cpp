@@ -130,7 +130,8 @@ class Scanner {
   bool is_item(const std::string& relative, bool dangling) const {
     if (kind_ == FileKind::texts) return relative.ends_with(".txt");
     if (has_image_extension(relative)) return true;
-    if (dangling) return false;
+    // "P1 ..." is how a PNM begins, and a text may.
+    if (dangling || relative.ends_with(".txt")) return false;
     return sniff(read_first_bytes(full(relative), kSniffBytes)) != ImageFormat::unknown;
   }
 

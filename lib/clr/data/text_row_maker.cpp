@@ -28,7 +28,11 @@ class StoredItem final : public ItemTokens {
     return {at - first, last - 1 - at};
   }
   std::span<const std::int32_t> neighbor(std::int64_t distance) const override {
-    if (&texts_.home() == &texts_) return store_.tokens(index_ + distance, 0);
+    if (&texts_.home() == &texts_) {
+      // A bad neighbour makes the item bad: there is nothing to show beside it.
+      store_.require_good(index_ + distance);
+      return store_.tokens(index_ + distance, 0);
+    }
     cut_.clear();
     pieces_.encode(texts_.home().text(texts_.at_home(index_) + distance, 0), cut_);
     return cut_;

@@ -75,7 +75,8 @@ std::vector<TableRow> read_tabs(const std::string& path, std::string_view conten
 }
 
 std::string field_of(const Json& value) {
-  if (value.is_null()) return "";
+  // Lists and objects are no text; writing them out would go as deep as they do.
+  if (value.is_null() || value.is_structured()) return "";
   return value.is_string() ? value.get<std::string>() : dump_text(value);
 }
 

@@ -63,6 +63,25 @@ std::string pooling(const Json& config, const fs::path& file) {
   return found;
 }
 
+/// sentence-transformers' list of what follows the weights: a dense layer, say, would be another model.
+void require_known_modules(const fs::path& file) {
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) return;
+  const Json modules = Json::parse(read_file(file, ErrorKind::checkpoint), nullptr, false);
+  if (!modules.is_array()) fail(file, "expected a JSON list, got something else");
+  for (const Json& entry : modules) {
+    const std::string type =
+        entry.is_object() && entry.contains("type") && entry["type"].is_string()
+            ? entry["type"].get<std::string>()
+            : "";
+    const std::string last = type.substr(type.rfind('.') + 1);
+    if (last == "Transformer" || last == "Pooling" || last == "Normalize") continue;
+    fail(file,
+         fmt::format("expected the modules Transformer, Pooling and Normalize, got {}",
+                     show(entry.is_object() && entry.contains("type") ? entry["type"] : entry)));
+  }
+}
+
 }  // namespace
 
 HuggingFaceFolder read_hugging_face_folder(const fs::path& folder) {
@@ -73,6 +92,7 @@ HuggingFaceFolder read_hugging_face_folder(const fs::path& folder) {
     fail(vocabulary, "expected the vocabulary that belongs to the weights beside them, got none");
   }
   result.vocabulary = read_file(vocabulary, ErrorKind::checkpoint);
+  require_known_modules(folder / "modules.json");
   std::int64_t most = 512;
   if (const auto config = read_object(folder / "config.json")) {
     require(*config, folder / "config.json", "hidden_act", "gelu");

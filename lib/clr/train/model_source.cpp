@@ -114,8 +114,11 @@ std::size_t add_missing_counters(SafeTensors& content) {
 void describe_by_folder(ModelSource& source, const Component<Encoder>& shapes,
                         const fs::path& folder) {
   HuggingFaceFolder beside = read_hugging_face_folder(folder);
-  source.encoder = dump_value(shapes);
-  source.encoder.update(beside.encoder);
+  Json merged = dump_value(shapes);
+  merged.update(beside.encoder);
+  Component<Encoder> encoder;
+  read_value(merged, Place(source.name + ": the files beside it"), encoder);
+  source.encoder = dump_value(encoder);
   TextConfig text;
   read_value(beside.text, Place(source.name + ": text"), text);
   source.text = dump_value(whole_texts(text));
