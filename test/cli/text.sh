@@ -79,6 +79,14 @@ check "the mean of embeddings" "$CLR" "${run[@]}" --data posts --out static --qu
 check "columns as views" "$CLR" "${run[@]}" --data pairs.tsv --out pairs --quiet --set train.epochs=1 \
   --set 'text.views=[{"count":2,"source":{"type":"columns"}}]'
 
+if [ "${CLR_PORTABLE:-OFF}" = OFF ]; then
+  check "a vocabulary" "$CLR" data vocab lines.txt --size 300 --output learnt.txt --quiet --threads 1
+  check "whatever the threads" "$CLR" data vocab lines.txt --size 300 --output again.txt --quiet --threads 3
+  check "the same pieces" cmp learnt.txt again.txt
+  check "no piece is missing" grep -q '"unknown": 0.0' <("$CLR" data check lines.txt --set text.vocabulary=learnt.txt --quiet --json)
+  expect 4 "gone.txt" only data vocab gone.txt --output x.txt
+fi
+
 # Judging. The model file holds the vocabulary.
 mv vocab.txt away.txt
 check "linear-eval" "$CLR" linear-eval --checkpoint whole --train posts --holdout 0.5 --device cpu --quiet --json >linear.json
