@@ -32,11 +32,6 @@ struct EmbedOptions {
   ProcessOptions processes;
 };
 
-std::string label_name(const Dataset& dataset, std::int64_t index) {
-  const std::int64_t label = dataset.label(index);
-  return label < 0 ? "" : dataset.classes()[static_cast<std::size_t>(label)];
-}
-
 void write_csv(const fs::path& path, const Dataset& dataset, const Features& features) {
   std::string text = "name,label";
   const std::int64_t width = features.values.size(1);
@@ -45,7 +40,7 @@ void write_csv(const fs::path& path, const Dataset& dataset, const Features& fea
   const float* values = features.values.const_data_ptr<float>();
   const auto* indices = features.indices.const_data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < features.values.size(0); ++i) {
-    text += csv_field(dataset.name(indices[i])) + "," + csv_field(label_name(dataset, indices[i]));
+    text += csv_field(dataset.name(indices[i])) + "," + csv_field(class_of(dataset, indices[i]));
     for (std::int64_t j = 0; j < width; ++j) text += fmt::format(",{}", values[i * width + j]);
     text += "\n";
   }
@@ -57,7 +52,7 @@ void write_index(const fs::path& path, const Dataset& dataset, const Features& f
   const auto* indices = features.indices.const_data_ptr<std::int64_t>();
   for (std::int64_t i = 0; i < features.indices.size(0); ++i) {
     text += fmt::format("{},{},{}\n", i, csv_field(dataset.name(indices[i])),
-                        csv_field(label_name(dataset, indices[i])));
+                        csv_field(class_of(dataset, indices[i])));
   }
   write_file_durably(path, text);
 }

@@ -43,6 +43,13 @@ std::string command_name(const CLI::App& program) {
   return name;
 }
 
+/// Whether the command asked for has a device to compute on (ComputeOptions).
+bool computes(const CLI::App& program) {
+  const CLI::App* at = &program;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  return at->get_option_no_throw("--device") != nullptr;
+}
+
 bool shares_work(const std::string& command) {
   static const std::set<std::string> names = {"clr pretrain", "clr linear-eval",
                                               "clr finetune", "clr embed",
@@ -83,7 +90,7 @@ void run_program(int argc, char** argv) {
   const std::string command = command_name(program);
   if (!shares_work(command)) require_one_process(command);
   if (!action) throw Error(ErrorKind::usage, "clr: expected a command, got none; see clr --help");
-  shorten_spinning(argv);
+  if (computes(program)) shorten_spinning(argv);
   action();
   leave_processes();
   if (!std::cout.flush()) throw Error(ErrorKind::output, "standard output: cannot be written");

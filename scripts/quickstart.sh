@@ -24,12 +24,10 @@ neighbours. Without IMAGE_FOLDER it draws a set of its own: shapes with textures
 TEXT
 }
 
-say() { printf '%s\n' "$*"; }
+here=$(realpath -- "$(dirname -- "${BASH_SOURCE[0]}")/..")
+# shellcheck source=scripts/quickstart_common.sh
+source "$here/scripts/quickstart_common.sh"
 thousands() { sed -E ':a; s/^([0-9]+)([0-9]{3})/\1,\2/; ta' <<<"$1"; }
-fail() {
-  printf 'quickstart.sh: error: %s\n' "$*" >&2
-  exit "${status:-2}"
-}
 
 folder='' out='' minutes='' holdout=0.2 unlabelled=no seed=0
 while [ $# -gt 0 ]; do
@@ -65,34 +63,14 @@ if [ -n "$folder" ]; then
 else
   : "${out:=runs/quickstart}" "${minutes:=2.5}"
 fi
-here=$(realpath -- "$(dirname -- "${BASH_SOURCE[0]}")/..")
 out=$(realpath -m -- "$out")
 
 # --- set-up and build -------------------------------------------------------------------------
 
-clr=${CLR:-$here/build/release/clr}
-if [ -z "${CLR:-}" ]; then
-  bash "$here/scripts/setup.sh"
-  say "building (a first build takes 10 to 15 minutes on two cores)"
-  cd "$here"
-  cmake --preset release >build-configure.log || status=1 fail "cannot configure: see build-configure.log"
-  rm -f build-configure.log
-  # A file with the Torch headers takes 1.1 GB to compile.
-  jobs=$(awk -v cores="$(nproc)" '/^MemAvailable/ { n = int($2 / 1500000); print (n < 1 ? 1 : n < cores ? n : cores) }' /proc/meminfo)
-  cmake --build --preset release --parallel "$jobs" --target clr
-fi
+build_clr
 began=$SECONDS
 mkdir -p -- "$out" || status=8 fail "$out: cannot be written"
 cd "$out"
-
-# top FILE KEY: a number of a result.json's outermost level; of a list of two, both.
-top() {
-  awk -v key="\"$2\":" '
-    substr($0, 1, 3) == "  \"" && $1 == key {
-      if ($2 == "[") { getline a; getline b; print a + 0, b + 0 } else print $2 + 0
-      exit
-    }' "$1"
-}
 
 # --- data -------------------------------------------------------------------------------------
 
@@ -254,11 +232,6 @@ evaluate() {
 }
 
 percent() { awk "BEGIN { print 100 * $1 }"; }
-# accuracy FOLDER: top-1 in per cent with half of its 95 % interval.
-accuracy() {
-  awk -v mean="$(top "$1/result.json" top1)" -v bounds="$(top "$1/result.json" ci95)" 'BEGIN {
-    split(bounds, b, " "); printf "%.1f ± %.1f", 100 * mean, 50 * (b[2] - b[1]) }'
-}
 
 linear=(--config linear_eval --set 'knn.k=[10]')
 trained=''

@@ -24,11 +24,9 @@ Without FILE_OR_FOLDER it writes a set of its own: topics of invented words. Giv
 TEXT
 }
 
-say() { printf '%s\n' "$*"; }
-fail() {
-  printf 'quickstart_text.sh: error: %s\n' "$*" >&2
-  exit "${status:-2}"
-}
+here=$(realpath -- "$(dirname -- "${BASH_SOURCE[0]}")/..")
+# shellcheck source=scripts/quickstart_common.sh
+source "$here/scripts/quickstart_common.sh"
 
 data='' out='' holdout=0.2 size=8000 seed=0
 while [ $# -gt 0 ]; do
@@ -60,22 +58,11 @@ if [ -n "$data" ]; then
 else
   : "${out:=runs/quickstart_text}"
 fi
-here=$(realpath -- "$(dirname -- "${BASH_SOURCE[0]}")/..")
 out=$(realpath -m -- "$out")
 
 # --- set-up and build -------------------------------------------------------------------------
 
-clr=${CLR:-$here/build/release/clr}
-if [ -z "${CLR:-}" ]; then
-  bash "$here/scripts/setup.sh"
-  say "building (a first build takes 10 to 15 minutes on two cores)"
-  cd "$here"
-  cmake --preset release >build-configure.log || status=1 fail "cannot configure: see build-configure.log"
-  rm -f build-configure.log
-  # A file with the Torch headers takes 1.1 GB to compile.
-  jobs=$(awk -v cores="$(nproc)" '/^MemAvailable/ { n = int($2 / 1500000); print (n < 1 ? 1 : n < cores ? n : cores) }' /proc/meminfo)
-  cmake --build --preset release --parallel "$jobs" --target clr
-fi
+build_clr
 began=$SECONDS
 mkdir -p -- "$out" || status=8 fail "$out: cannot be written"
 cd "$out"
@@ -138,18 +125,6 @@ for share in 0.01 0.1; do
   if awk "BEGIN { exit !($labelled * $share >= 2 * $classes) }"; then shares+=("$share"); fi
 done
 shares+=(1)
-# top FILE KEY: a number of a result.json's outermost level; of a list of two, both.
-top() {
-  awk -v key="\"$2\":" '
-    substr($0, 1, 3) == "  \"" && $1 == key {
-      if ($2 == "[") { getline a; getline b; print a + 0, b + 0 } else print $2 + 0
-      exit
-    }' "$1"
-}
-accuracy() { # FOLDER
-  awk -v mean="$(top "$1/result.json" top1)" -v bounds="$(top "$1/result.json" ci95)" 'BEGIN {
-    split(bounds, b, " "); printf "%.1f ± %.1f", 100 * mean, 50 * (b[2] - b[1]) }'
-}
 evaluate() { # FOLDER SHARE CHECKPOINT
   local draws=()
   [ -s "$1/result.json" ] && return

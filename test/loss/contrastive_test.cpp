@@ -270,8 +270,8 @@ CATCH_TEST_CASE("InfoNCE within a batch is a cross-entropy over the other side",
       Tensor c = negatives.clone().requires_grad_();
       const auto unit = [](const Tensor& x) { return x / x.norm(2, 1, true); };
       const Tensor classes = more ? torch::cat({unit(b), unit(c)}) : unit(b);
-      const Tensor expected = at::cross_entropy_loss(
-          unit(a).mm(classes.t()) / 0.05, torch::arange(n));
+      const Tensor expected =
+          at::cross_entropy_loss(unit(a).mm(classes.t()) / 0.05, torch::arange(n));
       expected.backward();
       Tensor x = query.clone().requires_grad_();
       Tensor y = key.clone().requires_grad_();

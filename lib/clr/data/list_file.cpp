@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "clr/core/error.h"
+#include "clr/core/text_lines.h"
 #include "clr/data/file_bytes.h"
 #include "clr/data/sources.h"
 #include "clr/data/text_table.h"
@@ -76,9 +77,7 @@ std::vector<Line> read_json_lines(std::string_view text, const std::string& list
   std::size_t number = 0;
   while (!text.empty()) {
     ++number;
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view row = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
+    const std::string_view row = take_line(text);
     if (row.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     const Json object = Json::parse(row, nullptr, false);
     if (object.is_discarded() || !object.is_object()) {
@@ -112,9 +111,8 @@ void check(const std::vector<Line>& lines, const std::string& list) {
 
 std::unique_ptr<Dataset> open_list_file(const std::string& path, const DataConfig& config) {
   const auto bytes = read_bytes(path);
-  std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  const std::string_view text =
+      without_byte_order_mark({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (is_text_table(path, text)) return open_text_table(path, text, config);
   const bool json = path.ends_with(".jsonl");
   const auto lines = json ? read_json_lines(text, path)

@@ -1,29 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "clr/core/error.h"
+#include "clr/core/text_lines.h"
 #include "clr/data/sources.h"
 #include "clr/data/stored_texts.h"
 
 namespace clr {
 
 std::unique_ptr<Dataset> open_text_file(const std::string& path, std::string_view content) {
-  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-  if (content.starts_with(kByteOrderMark)) content.remove_prefix(kByteOrderMark.size());
+  content = without_byte_order_mark(content);
   auto dataset = std::make_unique<StoredTexts>(path, 1, /*lines=*/true);
   bool documents = false;
   std::int64_t number = 0;
   while (!content.empty()) {
     ++number;
-    const std::size_t end = std::min(content.find('\n'), content.size());
-    std::string_view line = content.substr(0, end);
-    content.remove_prefix(std::min(end + 1, content.size()));
-    if (line.ends_with('\r')) line.remove_suffix(1);
+    const std::string_view line = take_line(content);
     if (line.find_first_not_of(" \t\f\v") == std::string_view::npos) {
       documents = true;
       dataset->end_document();

@@ -11,6 +11,7 @@
 
 #include "clr/config/json.h"
 #include "clr/core/error.h"
+#include "clr/core/text_lines.h"
 #include "clr/data/stored_texts.h"
 #include "clr/io/csv.h"
 
@@ -19,15 +20,6 @@ namespace {
 
 [[noreturn]] void fail(const std::string& path, std::size_t line, const std::string& what) {
   throw Error(ErrorKind::data, fmt::format("{}:{}: {}", path, line, what));
-}
-
-/// Takes the next line off `content`.
-std::string_view take_line(std::string_view& content) {
-  const std::size_t end = std::min(content.find('\n'), content.size());
-  std::string_view line = content.substr(0, end);
-  content.remove_prefix(std::min(end + 1, content.size()));
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  return line;
 }
 
 bool is_blank(std::string_view line) {
@@ -108,8 +100,7 @@ std::vector<TableRow> read_json_lines(const std::string& path, std::string_view 
 
 std::vector<TableRow> read_rows(const std::string& path, std::string_view content,
                                 std::size_t most) {
-  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-  if (content.starts_with(kByteOrderMark)) content.remove_prefix(kByteOrderMark.size());
+  content = without_byte_order_mark(content);
   if (path.ends_with(".csv")) return read_csv(path, content, most);
   if (path.ends_with(".jsonl")) return read_json_lines(path, content, most);
   return read_tabs(path, content, most);

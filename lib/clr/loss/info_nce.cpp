@@ -69,9 +69,8 @@ Tensor info_nce_in_batch(const Tensor& query, const Tensor& key, const Tensor& n
     problem.row_offset = 0;
     others = at::logaddexp(others, log_sums(problem).rows);
   }
-  const double share = shared ? static_cast<double>(query.size(0)) /
-                                    static_cast<double>(shared.images)
-                              : 1.0;
+  const double share =
+      shared ? static_cast<double>(query.size(0)) / static_cast<double>(shared.images) : 1.0;
   return (pair_cross_entropy(sums.pairs, others).mean() * share).to(problem.rows.scalar_type());
 }
 

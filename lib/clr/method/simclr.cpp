@@ -44,8 +44,10 @@ struct Options {
 
   static void fields(auto&& f) {
     f("loss", &Options::loss,
-      "nt_xent; cross: the first view against the second alone, N - 1 negatives, a third view being "
-      "further negatives (SimCSE); dcl: without the positive in the denominator; dclw: that, with positives weighted; "
+      "nt_xent; cross: the first view against the second alone, N - 1 negatives, a third view "
+      "being "
+      "further negatives (SimCSE); dcl: without the positive in the denominator; dclw: that, with "
+      "positives weighted; "
       "debiased: negatives corrected for those of the anchor's class; hard_negative: that, with "
       "near negatives weighted up");
     f("temperature", &Options::temperature, In{1e-3, 100}, "temperature of the loss");
@@ -101,11 +103,12 @@ class SimClr : public ProjectingMethod {
     const bool third = options.loss == Loss::cross && context.view_groups[0] == 3;
     if (context.view_groups[0] > 2 && !third &&
         (options.loss != Loss::nt_xent || options.false_negatives != FalseNegatives::keep)) {
-      throw Error(ErrorKind::config,
-                  fmt::format("/augment/views: expected 2 views for simclr with loss {} and "
-                              "false_negatives {}, got {}; more go with nt_xent and keep, three with cross",
-                              to_string(options.loss), to_string(options.false_negatives),
-                              context.view_groups[0]));
+      throw Error(
+          ErrorKind::config,
+          fmt::format("/augment/views: expected 2 views for simclr with loss {} and "
+                      "false_negatives {}, got {}; more go with nt_xent and keep, three with cross",
+                      to_string(options.loss), to_string(options.false_negatives),
+                      context.view_groups[0]));
     }
     if (options.loss == Loss::cross && options.false_negatives != FalseNegatives::keep) {
       throw Error(ErrorKind::config,

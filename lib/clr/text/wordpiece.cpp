@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "clr/core/error.h"
+#include "clr/core/text_lines.h"
 #include "clr/text/words.h"
 
 namespace clr {
@@ -76,13 +77,7 @@ WordPiece WordPiece::read(const std::string& path, bool lowercase) {
 
 WordPiece WordPiece::parse(std::string_view content, bool lowercase, const std::string& where) {
   std::vector<std::string> pieces;
-  while (!content.empty()) {
-    const std::size_t end = std::min(content.find('\n'), content.size());
-    std::string_view line = content.substr(0, end);
-    content.remove_prefix(std::min(end + 1, content.size()));
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    pieces.emplace_back(line);
-  }
+  while (!content.empty()) pieces.emplace_back(take_line(content));
   return {std::move(pieces), lowercase, where};
 }
 
