@@ -111,6 +111,13 @@ void EvaluationDataOptions::add_to(CLI::App& command, bool several) {
       ->add_option("--holdout", holdout,
                    "share of --train held out as the test set (stratified, by --seed)")
       ->check(CLI::Range(0.001, 0.9));
+  if (several) {
+    split
+        ->add_option("--folds", folds,
+                     "cut --train into this many parts (stratified, by --seed) and judge each with "
+                     "the others' labels")
+        ->check(CLI::Range(2, 1000));
+  }
   split->require_option(1);
   auto* few = command.add_option_group("labels used");
   few->add_option("--fraction", labels.fraction, "share of each class's labels")
@@ -147,7 +154,10 @@ EvaluationData open_evaluation_data(const EvaluationDataOptions& options, std::s
     throw Error(ErrorKind::data, fmt::format("{}: expected at least two classes, got one ({})",
                                              train_path, data.classes.front()));
   }
-  if (options.test.empty()) {
+  if (options.folds > 0) {
+    data.test = data.train;
+    data.test_labels = labels_of(*data.test);
+  } else if (options.test.empty()) {
     const std::shared_ptr<const Dataset> all = data.train;
     const Split split = stratified_split(labels_of(*all), options.holdout, seed);
     if (split.second.empty()) {

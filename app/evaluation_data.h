@@ -26,6 +26,7 @@ struct EvaluationDataOptions {
   std::vector<std::string> train;
   std::vector<std::string> test;
   double holdout = 0.0;
+  std::int64_t folds = 0;  ///< > 0: --train is both, in as many parts
   LabelChoice labels;
   std::vector<LabelChoice> curve;  ///< --label-curve
 

@@ -155,11 +155,12 @@ void clear_evaluation(const fs::path& folder) {
   std::error_code ignored;
   std::vector<fs::path> old;
   for (const char* name : {"result.json", "predictions.csv", "head.safetensors", "holdout.txt",
-                           "neighbors.png", "map.json", "map_thumbnails.jpg"})
+                           "neighbors.png", "neighbors.txt", "map.json", "map_thumbnails.jpg"})
     old.push_back(folder / name);
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
     const std::string name = entry.path().filename().string();
-    const bool draw = name.starts_with("seed_") || name.starts_with("labels_");
+    const bool draw =
+        name.starts_with("seed_") || name.starts_with("labels_") || name.starts_with("fold_");
     const bool ours = draw && fs::exists(entry.path() / "result.json", ignored);
     if (ours || is_event_file(entry.path())) old.push_back(entry.path());
   }

@@ -49,7 +49,9 @@ Json mean_of(const Json& draws) {
     mean["knn"] = draws[0]["knn"];
     for (Json& entry : mean["knn"]) entry["top1"] = 0.0;
   }
+  if (draws[0].contains("tfidf")) mean["tfidf"] = {{"top1", 0.0}};
   for (const Json& draw : draws) {
+    if (mean.contains("tfidf")) add(mean["tfidf"]["top1"], draw["tfidf"]["top1"]);
     for (const char* key : {"top1", "top5"}) add(mean[key], draw[key]);
     if (!mean.contains("knn")) continue;
     for (std::size_t i = 0; i < mean["knn"].size(); ++i)
@@ -93,6 +95,11 @@ void print_summary(const Json& draws, const Summary& top1) {
                     fmt::format("{:.1f}", 100 * summary.deviation)});
   };
   add("classifier", top1);
+  if (draws[0].contains("tfidf")) {
+    std::vector<double> values;
+    for (const Json& draw : draws) values.push_back(draw["tfidf"]["top1"].get<double>());
+    add("TF-IDF, without an encoder", accuracy_summary(values));
+  }
   if (draws[0].contains("knn")) {
     for (std::size_t i = 0; i < draws[0]["knn"].size(); ++i) {
       // result.json has the whole grid.
@@ -138,6 +145,8 @@ Json run_curve(const fs::path& out, const LabelDraws& wanted, const Json& own,
   Json curve = Json::array();
   std::vector<std::vector<std::string>> rows = {
       {"labels", "images", "draws", "mean top-1 [95 % interval]", "deviation"}};
+  const bool words = own.contains("tfidf");  // Of texts: what counting words gives.
+  if (words) rows.front().push_back("TF-IDF");
   for (const Group& group : curve_groups(wanted)) {
     const fs::path folder = out / curve_folder(group.labels);
     make_output_folder(folder);
@@ -162,6 +171,9 @@ Json run_curve(const fs::path& out, const LabelDraws& wanted, const Json& own,
                     std::to_string(group.draws),
                     percent_interval(found["top1"].get<double>(), bounds[0], bounds[1]),
                     group.draws > 1 ? fmt::format("{:.1f}", 100 * deviation) : "-"});
+    if (!words) continue;
+    rows.back().push_back(percent(found["tfidf"]["top1"].get<double>()));
+    curve.back()["tfidf"] = found["tfidf"]["top1"];
   }
   print_table(rows);
   return curve;

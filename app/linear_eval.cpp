@@ -17,6 +17,7 @@
 #include "clr/eval/linear_probe.h"
 #include "clr/eval/probe_data.h"
 #include "clr/eval/statistics.h"
+#include "clr/eval/tfidf.h"
 #include "clr/io/drawing.h"
 #include "clr/io/file.h"
 #include "clr/train/run_folder.h"
@@ -49,6 +50,13 @@ struct LinearEvalOptions {
   bool json = false;
   ProcessOptions processes;
 };
+
+constexpr const char* kWordsTitle = "TF-IDF, without an encoder";
+
+std::vector<std::int64_t> to_vector(const torch::Tensor& numbers) {
+  const auto* data = numbers.const_data_ptr<std::int64_t>();
+  return {data, data + numbers.numel()};
+}
 
 /// Rows of the features that hold the given dataset indices.
 torch::Tensor rows_of(const Features& features, const std::vector<std::int64_t>& wanted) {
@@ -91,12 +99,26 @@ struct ProtocolConfig {
   }
 };
 
+/// Texts without an encoder: their words counted, row by row as the features are.
+struct CountedWords {
+  SparseRows train;
+  SparseRows test;
+
+  CountedWords(const TextDataset& train_texts, const Features& train_features,
+               const TextDataset& test_texts, const Features& test_features) {
+    const TfIdf counts(train_texts, to_vector(train_features.indices));
+    train = counts.rows(train_texts, to_vector(train_features.indices));
+    test = counts.rows(test_texts, to_vector(test_features.indices));
+  }
+};
+
 /// A data set that the model is judged on.
 struct JudgedSet {
   std::string name;
   EvaluationData data;
   JudgedSplit train;
   JudgedSplit test;
+  std::optional<CountedWords> words{};  ///< of texts
 
   std::int64_t classes() const { return static_cast<std::int64_t>(data.classes.size()); }
 };
@@ -129,6 +151,7 @@ class LinearEvaluation {
       set.data = open_evaluation_data(options.data, i, config_.judging.data, first_seed());
       sets_.push_back(std::move(set));
     }
+    if (options.data.folds > 0) require_plain_folds();
     if (config_.sgd) prepare_training();
     // The extractor has its own copy.
     source_.weights = {};
@@ -181,6 +204,7 @@ class LinearEvaluation {
   void help() const {
     for (const JudgedSet& set : sets_) {
       extractor_.extract(set.data.train, "train features");
+      if (options_.data.folds > 0) continue;
       extractor_.extract(set.data.test, "test features");
       if (!config_.sgd) continue;
       for_each_draw(draws(), [&](std::uint64_t seed, const LabelChoice& choice) {
@@ -199,10 +223,32 @@ class LinearEvaluation {
     Json found;
   };
 
+  /// What one fit comes to.
+  struct Judged {
+    Json result;
+    torch::Tensor probabilities;  ///< [test rows, classes]
+    std::string title;
+    std::vector<KnnResult> knn;
+  };
+
   std::uint64_t first_seed() const { return static_cast<std::uint64_t>(options_.features.seed); }
 
   LabelDraws draws() const {
     return {options_.data.labels, options_.seeds, options_.data.curve, first_seed()};
+  }
+
+  /// Folds repeat a fit by themselves, with all labels but a part's.
+  void require_plain_folds() const {
+    const char* other = options_.seeds > 0             ? "--seeds"
+                        : !options_.data.curve.empty() ? "--label-curve"
+                        : options_.data.labels.str() != "all"
+                            ? "--fraction, --per-class or --label-list"
+                        : !options_.neighbors.empty() ? "--neighbors"
+                        : config_.sgd                 ? "--protocol sgd"
+                                                      : nullptr;
+    if (other == nullptr) return;
+    throw Error(ErrorKind::usage,
+                fmt::format("--folds: expected no {} beside it; --holdout goes with that", other));
   }
 
   void prepare_training() {
@@ -271,7 +317,9 @@ class LinearEvaluation {
   Json judge(JudgedSet& set, const fs::path& out) const {
     write_names(out / "holdout.txt", set.data.held_out_names);
     set.train = extract_split(extractor_, set.data.train, set.data.train_labels, "train features");
+    if (options_.data.folds > 0) return cross_validate(set, out);
     set.test = extract_split(extractor_, set.data.test, set.data.test_labels, "test features");
+    count_words(set);
     Json result = {{"features", set.train.features.values.size(1)},
                    {"classes", set.classes()},
                    {"test_images", set.test.labels.size(0)},
@@ -292,6 +340,88 @@ class LinearEvaluation {
     if (drawing_available()) write_neighbor_sheet(out / "neighbors.png", test, train, config);
     if (!options_.neighbors.empty()) write_neighbor_sheet(options_.neighbors, test, train, config);
     write_embedding_map(out, test, config);
+    return result;
+  }
+
+  static void count_words(JudgedSet& set) {
+    const TextDataset* train = as_texts(*set.data.train);
+    if (train == nullptr) return;
+    set.words.emplace(*train, set.train.features, *as_texts(*set.data.test), set.test.features);
+  }
+
+  /// Judges each fold by a fit with the others, in FOLDER/fold_K; together these are all items.
+  Json cross_validate(const JudgedSet& set, const fs::path& out) const {
+    const std::int64_t folds = options_.data.folds;
+    const torch::Tensor& labels = set.train.labels;
+    const auto* label = labels.const_data_ptr<std::int64_t>();
+    const torch::Tensor fold_of = torch::tensor(
+        stratified_folds({label, label + labels.size(0)}, folds, first_seed()), torch::kInt64);
+    const auto part = [&set](const torch::Tensor& rows) {
+      const Features& all = set.train.features;
+      return JudgedSplit{{all.values.index_select(0, rows),
+                          all.labels.index_select(0, rows),
+                          all.indices.index_select(0, rows),
+                          {}},
+                         set.train.labels.index_select(0, rows)};
+    };
+    torch::Tensor probabilities = torch::zeros({labels.size(0), set.classes()});
+    Json each = Json::array();
+    Json knn;  // Of all folds, each by its size.
+    double counted = 0.0;
+    std::vector<double> shares;
+    for (std::int64_t fold = 0; fold < folds; ++fold) {
+      const torch::Tensor rows = fold_of.eq(fold).nonzero().flatten();
+      if (rows.size(0) == 0) {
+        throw Error(ErrorKind::usage,
+                    fmt::format("--folds: expected at most the {} items of {}, got {}",
+                                labels.size(0), set.name, folds));
+      }
+      JudgedSet judged{set.name, set.data, part(fold_of.ne(fold).nonzero().flatten()), part(rows)};
+      count_words(judged);
+      const fs::path folder = out / fmt::format("fold_{}", fold + 1);
+      make_output_folder(folder);
+      Judged one = judge_draw(judged, folder, first_seed(), {});
+      write_result(folder, one.result);
+      probabilities.index_copy_(0, rows, one.probabilities);
+      shares.push_back(one.result["top1"].get<double>());
+      log_info("fold {} of {}: {} items by {}: {:.1f} %", fold + 1, folds,
+               format_count(rows.size(0)), format_count(labels.size(0) - rows.size(0)),
+               100 * shares.back());
+      each.push_back({{"fold", fold + 1},
+                      {"test_images", rows.size(0)},
+                      {"train_images", labels.size(0) - rows.size(0)},
+                      {"top1", shares.back()}});
+      const double weight = static_cast<double>(rows.size(0)) / static_cast<double>(labels.size(0));
+      if (judged.words) counted += weight * one.result["tfidf"]["top1"].get<double>();
+      if (fold == 0) knn = one.result["knn"];
+      for (std::size_t i = 0; i < knn.size(); ++i) {
+        const double before = fold == 0 ? 0.0 : knn[i]["top1"].get<double>();
+        knn[i]["top1"] = before + weight * one.result["knn"][i]["top1"].get<double>();
+      }
+    }
+    write_predictions(out / "predictions.csv", set.data.classes, *set.data.test, set.train.features,
+                      labels, probabilities);
+    Json result = {{"features", set.train.features.values.size(1)},
+                   {"classes", set.classes()},
+                   {"train_images", labels.size(0)},
+                   {"test_images", labels.size(0)},
+                   {"bad_images", set.train.features.bad.size()},
+                   {"knn", std::move(knn)}};
+    result.update(accuracies(probabilities, labels, set.data.classes));
+    result["folds"] = std::move(each);
+    result["deviation"] = summarize(shares).deviation;
+    const auto bounds = result["ci95"].get<std::array<double, 2>>();
+    std::vector<std::vector<std::string>> table = {
+        {"judged by", "top-1 [95 % interval]", "deviation of folds"},
+        {fmt::format("linear, {} folds", folds),
+         percent_interval(result["top1"].get<double>(), bounds[0], bounds[1]),
+         percent(result["deviation"].get<double>())}};
+    if (as_texts(*set.data.train) != nullptr) {
+      const auto own = accuracy_interval(counted, labels.size(0));
+      result["tfidf"] = {{"top1", counted}, {"ci95", own}};
+      table.push_back({kWordsTitle, percent_interval(counted, own[0], own[1]), ""});
+    }
+    print_table(table);
     return result;
   }
 
@@ -403,9 +533,17 @@ class LinearEvaluation {
                                             : fit_by_lbfgs(set, features, labels, seed);
   }
 
-  /// Fits and judges with the labels of one draw, and writes its head and predictions.
+  /// Fits and judges with the labels of one draw, says so, and writes its head and predictions.
   Json one_draw(const JudgedSet& set, const fs::path& folder, std::uint64_t seed,
                 const LabelChoice& choice) const {
+    Judged judged = judge_draw(set, folder, seed, choice);
+    print_draw(set, judged, folder);
+    return std::move(judged.result);
+  }
+
+  /// The same, but for the word.
+  Judged judge_draw(const JudgedSet& set, const fs::path& folder, std::uint64_t seed,
+                    const LabelChoice& choice) const {
     const std::vector<std::int64_t> wanted = labelled_rows(choice, set.data, seed);
     const torch::Tensor rows = rows_of(set.train.features, wanted);
     const torch::Tensor features = set.train.features.values.index_select(0, rows);
@@ -413,8 +551,8 @@ class LinearEvaluation {
     const Fit found = fit(set, folder, wanted, features, labels, seed);
     const World::OwnWork judging(*options_.features.world);
     const torch::Tensor probabilities = predict_probabilities(found.head, set.test.features.values);
-    const auto knn = knn_grid(features, labels, set.test.features.values, set.test.labels,
-                              set.classes(), extractor_.config().knn);
+    auto knn = knn_grid(features, labels, set.test.features.values, set.test.labels, set.classes(),
+                        extractor_.config().knn);
 
     write_predictions(folder / "predictions.csv", set.data.classes, *set.data.test,
                       set.test.features, set.test.labels, probabilities);
@@ -422,27 +560,41 @@ class LinearEvaluation {
                         source_.random ? "random" : source_.name, extractor_.config()});
     Json result = accuracies(probabilities, set.test.labels, set.data.classes);
     result["knn"] = knn_json(knn);
+    if (set.words) {
+      // C as in test/peers/text_tfidf.py, for rows of length 1.
+      const torch::Tensor counted = sparse_logistic_regression(
+          set.words->train.select(to_vector(rows)), labels, set.classes(), 10.0, set.words->test);
+      const double top1 = top_k_accuracy(counted, set.test.labels, 1);
+      result["tfidf"] = {{"top1", top1}, {"ci95", accuracy_interval(top1, counted.size(0))}};
+    }
     result["train_images"] = rows.size(0);
     result.update(found.found);
     result["seed"] = seed;
-    print_draw(set, result, found.title, knn, rows.size(0), folder);
-    return result;
+    return {std::move(result), probabilities, found.title, std::move(knn)};
   }
 
-  void print_draw(const JudgedSet& set, const Json& result, const std::string& title,
-                  const std::vector<KnnResult>& knn, std::int64_t images,
-                  const fs::path& folder) const {
+  void print_draw(const JudgedSet& set, const Judged& judged, const fs::path& folder) const {
+    const Json& result = judged.result;
+    const auto images = result["train_images"].get<std::int64_t>();
     if (folder.filename().string().starts_with("seed_")) {  // run_label_draws sums them up
       log_info("{} labels drawn with seed {}: {}: {:.1f} %", format_count(images),
-               result["seed"].get<std::uint64_t>(), title, 100 * result["top1"].get<double>());
+               result["seed"].get<std::uint64_t>(), judged.title,
+               100 * result["top1"].get<double>());
       return;
     }
     const auto bounds = result["ci95"].get<std::array<double, 2>>();
     log_info("{} labelled training images, {} test images, {} classes", format_count(images),
              format_count(set.test.labels.size(0)), set.classes());
-    print_table({{"judged by", "top-1 [95 % interval]"},
-                 {title, percent_interval(result["top1"].get<double>(), bounds[0], bounds[1])}});
-    print_knn_table(knn);
+    std::vector<std::vector<std::string>> table = {
+        {"judged by", "top-1 [95 % interval]"},
+        {judged.title, percent_interval(result["top1"].get<double>(), bounds[0], bounds[1])}};
+    if (result.contains("tfidf")) {
+      const auto own = result["tfidf"]["ci95"].get<std::array<double, 2>>();
+      table.push_back(
+          {kWordsTitle, percent_interval(result["tfidf"]["top1"].get<double>(), own[0], own[1])});
+    }
+    print_table(table);
+    print_knn_table(judged.knn);
   }
 
   LinearEvalOptions options_;
@@ -459,6 +611,7 @@ void run(LinearEvalOptions options) {
   alike["--layer"] = to_string(options.features.layer);
   alike["--train"] = options.data.sets();
   alike["--protocol"] = options.protocol;
+  alike["--folds"] = options.data.folds;
   options.features.world = join_processes(options.processes, "linear-eval", std::move(alike));
   LinearEvaluation evaluation(options);
   if (!options.features.world->leads()) return evaluation.help();

@@ -132,19 +132,23 @@ evaluate() { # FOLDER SHARE CHECKPOINT
   "$clr" linear-eval --checkpoint "$3" --config linear_eval --set 'knn.k=[10]' --train "$train" "${split[@]}" --seed "$seed" \
     --out "$1" --quiet ${draws[@]+"${draws[@]}"}
 }
+# Of TF-IDF with the same labels, in per cent.
+counted() {
+  sed -n '/^  "tfidf": {/,/^  }/s/.*"top1": \([-0-9.e]*\).*/\1/p' "$1/result.json" | awk '{ printf "%.1f", 100 * $1 }'
+}
 say "judging"
 for share in "${shares[@]}"; do
   evaluate "random_$share" "$share" random:run
   evaluate "run/linear_eval_$share" "$share" run
 done
 {
-  printf '%-20s  %-16s  %s\n' 'top-1 in %' 'linear on' 'linear on'
-  printf '%-20s  %-16s  %s\n' 'labels used' 'random weights' 'SimCLR'
+  printf '%-20s  %-16s  %-16s  %s\n' 'top-1 in %' 'linear on' 'words counted' 'linear on'
+  printf '%-20s  %-16s  %-16s  %s\n' 'labels used' 'random weights' '(TF-IDF)' 'SimCLR'
   for share in "${shares[@]}"; do
     used=$(awk "BEGIN { printf \"%.0f\", $labelled * $share }")
     # printf counts bytes, and the plus-minus sign has two.
-    printf '%-20s  %-17s  %s\n' "$(awk "BEGIN { print 100 * $share }") % ($used)" \
-      "$(accuracy "random_$share")" "$(accuracy "run/linear_eval_$share")"
+    printf '%-20s  %-17s  %-16s  %s\n' "$(awk "BEGIN { print 100 * $share }") % ($used)" \
+      "$(accuracy "random_$share")" "$(counted "run/linear_eval_$share")" "$(accuracy "run/linear_eval_$share")"
   done
 } >table.txt
 say

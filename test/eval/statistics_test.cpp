@@ -191,4 +191,26 @@ CATCH_TEST_CASE("a split is stratified, seeded, complete and nested", "[eval]") 
   CATCH_CHECK(stratified_split(labels, 0.2, 3).second != stratified_split(labels, 0.2, 4).second);
 }
 
+CATCH_TEST_CASE("folds are stratified, seeded and of one size", "[eval]") {
+  const auto labels = labels_of({40, 10, 3, 1});
+  const auto folds = stratified_folds(labels, 4, 3);
+  CATCH_REQUIRE(folds.size() == labels.size());
+  std::map<std::int64_t, std::vector<std::int64_t>> of_class;
+  std::vector<std::int64_t> all(4, 0);
+  for (std::size_t i = 0; i < folds.size(); ++i) {
+    CATCH_REQUIRE((folds[i] >= 0 && folds[i] < 4));
+    auto& own = of_class[labels[i]];
+    own.resize(4, 0);
+    ++own[static_cast<std::size_t>(folds[i])];
+    ++all[static_cast<std::size_t>(folds[i])];
+  }
+  of_class[-1] = all;
+  for (const auto& [label, sizes] : of_class) {
+    const auto [least, most] = std::minmax_element(sizes.begin(), sizes.end());
+    CATCH_CHECK(*most - *least <= 1);
+  }
+  CATCH_CHECK(stratified_folds(labels, 4, 3) == folds);
+  CATCH_CHECK(stratified_folds(labels, 4, 4) != folds);
+}
+
 }  // namespace clr

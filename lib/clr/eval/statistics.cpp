@@ -32,16 +32,22 @@ double student_t_within(double angle, std::int64_t degrees) {
   return odd ? 2.0 / std::numbers::pi * (angle + sine * sum) : sine * sum;
 }
 
-/// For each class, `count(n_c)` of its n_c rows, by a permutation of the rows that depends on the
-/// seed and the class alone: this is what makes the choices nested. Marks them among all rows.
-std::vector<bool> choose(const std::vector<std::int64_t>& labels, OpId op, std::uint64_t seed,
-                         const std::function<std::int64_t(std::int64_t)>& count) {
+/// The rows of each class, classes in ascending order.
+std::map<std::int64_t, std::vector<std::int64_t>> rows_by_class(
+    const std::vector<std::int64_t>& labels) {
   std::map<std::int64_t, std::vector<std::int64_t>> rows_of;
   for (std::size_t i = 0; i < labels.size(); ++i) {
     rows_of[labels[i]].push_back(static_cast<std::int64_t>(i));
   }
+  return rows_of;
+}
+
+/// For each class, `count(n_c)` of its n_c rows, by a permutation of the rows that depends on the
+/// seed and the class alone: this is what makes the choices nested. Marks them among all rows.
+std::vector<bool> choose(const std::vector<std::int64_t>& labels, OpId op, std::uint64_t seed,
+                         const std::function<std::int64_t(std::int64_t)>& count) {
   std::vector<bool> chosen(labels.size(), false);
-  for (const auto& [label, rows] : rows_of) {
+  for (const auto& [label, rows] : rows_by_class(labels)) {
     const Permutation order(seed, static_cast<std::uint32_t>(label), rows.size(), op);
     const std::int64_t wanted = count(static_cast<std::int64_t>(rows.size()));
     for (std::int64_t position = 0; position < wanted; ++position) {
@@ -128,6 +134,18 @@ Split stratified_split(const std::vector<std::int64_t>& labels, double fraction,
     return std::min(std::max(share(fraction, count), std::int64_t{1}), count - 1);
   });
   return {rows_where(second, false), rows_where(second, true)};
+}
+
+std::vector<std::int64_t> stratified_folds(const std::vector<std::int64_t>& labels,
+                                           std::int64_t folds, std::uint64_t seed) {
+  std::vector<std::int64_t> fold_of(labels.size());
+  std::int64_t dealt = 0;  // On and on over the classes, so that folds are as large as each other.
+  for (const auto& [label, rows] : rows_by_class(labels)) {
+    const Permutation order(seed, static_cast<std::uint32_t>(label), rows.size(), OpId::holdout);
+    for (std::size_t position = 0; position < rows.size(); ++position)
+      fold_of[static_cast<std::size_t>(rows[order(position)])] = dealt++ % folds;
+  }
+  return fold_of;
 }
 
 std::vector<std::int64_t> per_class_subset(const std::vector<std::int64_t>& labels,

@@ -48,6 +48,11 @@ struct Split {
 Split stratified_split(const std::vector<std::int64_t>& labels, double fraction,
                        std::uint64_t seed);
 
+/// A fold in [0, folds) for each row, seeded and stratified: of each class, and of all, the folds' sizes
+/// differ by one at most. folds >= 1.
+std::vector<std::int64_t> stratified_folds(const std::vector<std::int64_t>& labels,
+                                           std::int64_t folds, std::uint64_t seed);
+
 /// A class-balanced, seeded, nested subset: `per_class` rows of each class (or all, where a class
 /// has fewer), in ascending order.
 std::vector<std::int64_t> per_class_subset(const std::vector<std::int64_t>& labels,
