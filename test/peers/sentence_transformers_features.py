@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 folder, texts, features = sys.argv[1:]
-lines = [line.rstrip("\n") for line in open(texts, encoding="utf-8") if line.strip()]
+lines = [line.rstrip("\n") for line in open(texts, encoding="utf-8", newline="\n") if line.strip()]
 try:
     from sentence_transformers import SentenceTransformer
 
