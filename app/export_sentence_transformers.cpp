@@ -122,6 +122,7 @@ void write_bert(const fs::path& folder, const ModelSource& source, const Encoder
                                       {"layer_norm_eps", config["norm_epsilon"]},
                                       {"hidden_act", "gelu"},
                                       {"position_embedding_type", "absolute"},
+                                      {"is_decoder", config["causal"]},
                                       {"type_vocab_size", 2},
                                       {"pad_token_id", pieces.special().pad}});
   write_json(folder / "sentence_bert_config.json",

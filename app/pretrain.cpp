@@ -76,13 +76,13 @@ auto with_source(const ConfigDocument& document, Step&& step) {
 
 /// Weights of texts to start from know which piece each embedding is of.
 void require_same_pieces(const PretrainOptions& options, const TextConfig& text,
-                         const SafeTensors& weights, bool folder) {
+                         const SafeTensors& weights) {
   std::string theirs;
   const fs::path beside = fs::path(options.init) / "vocab.txt";
   std::error_code ignored;
   if (const auto own = weights.metadata.find(kVocabularyKey); own != weights.metadata.end()) {
     theirs = own->second;
-  } else if (folder && fs::exists(beside, ignored)) {
+  } else if (fs::exists(beside, ignored)) {
     theirs = WordPiece::read(beside.string(), text.lowercase).text();
   }
   if (theirs.empty() || theirs == text.pieces->text()) return;
@@ -279,12 +279,9 @@ void run(PretrainOptions options) {
   trainer_options.loader_threads =
       options.compute.loader_threads(device.is_cuda(), world->local_size());
   if (!options.init.empty()) {
-    std::error_code ignored;
-    const bool folder = fs::is_directory(options.init, ignored);
-    Weights weights = read_weights(folder ? fs::path(options.init) / "model.safetensors"
-                                          : fs::path(options.init));
+    Weights weights = read_weights(model_file(options.init));
     if (!weights.note.empty()) log_info("{}", weights.note);
-    if (config.text) require_same_pieces(options, *config.text, weights.content, folder);
+    if (config.text) require_same_pieces(options, *config.text, weights.content);
     const std::string stem = config.encoder.options.value("stem", "");
     if (weights.padded_stem && stem == "cifar") {
       log_warning(
@@ -383,9 +380,10 @@ void add_pretrain_command(CLI::App& program, Action& action) {
       program.add_subcommand("pretrain", "train an encoder on images or texts without labels");
   command->add_option("--config", options->config, "configuration file or preset")->required();
   command->add_option("--data", options->data, kDataHelp)->required();
-  command->add_option("--init", options->init,
-                      ".safetensors file with the weights to start from: clr's, torchvision's, "
-                      "timm's, MoCo's and others', or a folder with a BERT of Hugging Face's");
+  command->add_option(
+      "--init", options->init,
+      "weights to start from: a run, or a .safetensors file of clr's, torchvision's, "
+      "timm's, MoCo's and others', or a folder with a BERT of Hugging Face's");
   command->add_option("--out", options->out,
                       "folder of the run (default: runs/pretrain-METHOD-TIME)");
   command->add_option("--set", options->sets, "key.path=value over the configuration, repeatable")

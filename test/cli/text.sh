@@ -104,16 +104,64 @@ check "features of the folder" "$CLR" embed --checkpoint st --data posts --outpu
 check "the same features" cmp own.npy back.npy
 check "export of a static encoder" "$CLR" export --checkpoint static --format sentence-transformers --output st_static --quiet
 check "its tokenizer" grep -q '"WordPiece"' st_static/0_StaticEmbedding/tokenizer.json
+mv away.txt vocab.txt
+
+# Methods on tokens, and those of images on texts: each trains, and ends with the same bytes where it was cut.
+one='text.views=[{"count":1}]'
+static='encoder={"type":"static","width":16}'
+method_run() { # NAME ARGUMENTS...
+  local name=$1
+  shift
+  check "$name" "$CLR" "${run[@]}" --data posts --out "m_$name" --quiet --set train.epochs=4 --set train.knn_every_epochs=0 "$@"
+  rm -rf "b_$name"
+  "$CLR" "${run[@]}" --data posts --out "b_$name" --quiet --set train.epochs=4 --set train.knn_every_epochs=0 "$@" 2>/dev/null &
+  local pid=$!
+  until_rows "b_$name" 8 && kill -TERM "$pid"
+  wait "$pid"
+  check "$name goes on" "$CLR" "${run[@]}" --data posts --out "b_$name" --quiet --resume --set train.epochs=4 --set train.knn_every_epochs=0 "$@"
+  for file in model state; do
+    check "$name: the same $file" cmp "m_$name/checkpoints/latest" "b_$name/checkpoints/latest"
+    check "$name: the same bytes of $file" cmp {m,b}_"$name/checkpoints/$(cat "m_$name/checkpoints/latest")/$file.safetensors"
+  done
+  losses "m_$name" >losses.txt
+  check "$name: the loss falls" awk 'NR <= 5 { a += $1 } { v[NR] = $1 } END { for (i = NR - 4; i <= NR; ++i) b += v[i]; exit !(NR == 20 && b < a) }' losses.txt
+}
+method_run masked --set 'method={"type":"token_prediction"}' --set "$one"
+method_run next --set 'method={"type":"token_prediction","predict":"next"}' --set "$one" --set encoder.causal=true
+method_run skip_gram --set 'method={"type":"skip_gram","subsample":0.1}' --set "$one" --set "$static" --set optimizer.learning_rate=0.05
+method_run cbow --set 'method={"type":"skip_gram","mode":"cbow","subsample":0.1}' --set "$one" --set "$static" --set optimizer.learning_rate=0.05
+method_run atcl --set 'method={"type":"atcl","steps":2}'
+method_run mlm --set 'method={"type":"simclr","temperature":0.1,"mlm_weight":0.1}'
+method_run augment --set 'encoder.embedding_augment={"token_cutoff":0.1,"feature_cutoff":0.1,"position_shuffle":true,"noise":0.1}'
+for name in moco moco_v3 nnclr swav byol simsiam barlow_twins vicreg memory_bank; do
+  check "$name on texts" "$CLR" "${run[@]}" --data posts --out "t_$name" --quiet --set train.epochs=2 --set train.knn_every_epochs=0 \
+    --set "method={\"type\":\"$name\"}" --set projector.layers=2
+done
+check "what they found begins another" "$CLR" "${run[@]}" --data posts --out begun --quiet --set train.epochs=1 --init m_masked
+check "a causal encoder goes out" "$CLR" export --checkpoint m_next --format sentence-transformers --output causal --quiet
+check "as a decoder" grep -q '"is_decoder": true' causal/config.json
+check "and comes back" "$CLR" embed --checkpoint causal --data posts --output causal.npy --device cpu --quiet
+check "its features" "$CLR" embed --checkpoint m_next --data posts --output next.npy --device cpu --quiet
+check "are the same" cmp causal.npy next.npy
+
+# What other programs make of the folders.
 if peers=$(sh "$root/test/peers/find_python.sh" 2>/dev/null) && "$peers" -c 'import sentence_transformers' 2>/dev/null; then
-  cat posts/*/*.txt | sed 's/$/\n/' | grep . >all.txt
-  for name in whole st; do
-    "$CLR" embed --checkpoint "$name" --data all.txt --output all.npy --device cpu --quiet
-    check "$name: features of sentence-transformers" "$peers" "$root/test/peers/sentence_transformers_features.py" st all.txt all.npy
+  for file in posts/*/*.txt; do tr '\n' ' ' <"$file" && echo; done >all.txt
+  for pair in whole:st m_next:causal; do
+    "$CLR" embed --checkpoint "${pair%:*}" --data all.txt --output all.npy --device cpu --quiet
+    check "$pair: features of sentence-transformers" "$peers" "$root/test/peers/sentence_transformers_features.py" "${pair#*:}" all.txt all.npy
   done
 else
   echo "skipped: sentence-transformers is not there"
 fi
-mv away.txt vocab.txt
+
+# Folds.
+check "folds" "$CLR" linear-eval --checkpoint whole --train posts --folds 5 --out folds --device cpu --quiet --json >folds.json
+check "each" test "$(find folds -name result.json | wc -l)" -eq 6
+check "all posts once" test "$(wc -l <folds/predictions.csv)" -eq 81
+check "their sum" awk -F'"top1": ' '/"top1"/ { sub(/,.*/, "", $2); v[++n] = $2 } END { exit !(n > 5) }' folds.json
+expect 2 "--folds: expected no --label-curve beside it" last linear-eval --checkpoint whole --train posts --folds 5 --label-curve 10% --device cpu
+expect 2 "--folds: expected no --seeds beside it" last linear-eval --checkpoint whole --train posts --folds 5 --seeds 2 --device cpu
 
 # What is refused: one line, and no run left behind.
 make_set images 2 4
@@ -136,6 +184,14 @@ fault 3 "/encoder/vocabulary: expected the 85 pieces of text.vocabulary, got 99"
 fault 3 "/text/max_tokens: expected at most encoder.positions = 32, got 64" "${run[@]}" --data posts --out refused --set text.max_tokens=64
 fault 3 "/augment/views: expected none beside a \`text\` section" "${run[@]}" --data posts --out refused \
   --set 'augment.views=[{"chain":[{"type":"random_resized_crop","size":16}]}]'
+fault 3 "/train/micro_batch: expected 0 for atcl" "${run[@]}" --data posts --out refused --set 'method={"type":"atcl"}' --set train.micro_batch=4
+fault 3 "/encoder: expected one whose tokens see those before them alone" "${run[@]}" --data posts --out refused --set "$one" \
+  --set 'method={"type":"token_prediction","predict":"next"}'
+fault 3 "/encoder/type: expected static for skip_gram" "${run[@]}" --data posts --out refused --set "$one" --set 'method={"type":"skip_gram"}'
+fault 3 "/encoder/embedding_augment/position_shuffle: expected false for encoder static" "${run[@]}" --data posts --out refused --set "$static" \
+  --set encoder.embedding_augment.position_shuffle=true
+fault 3 "/encoder/type: expected an encoder of texts (bert, static) for token_prediction, got one of images" \
+  pretrain --config simclr_smoke --data images --device cpu --out refused --set 'method={"type":"token_prediction"}'
 printf 'left1 left2\ncaf\xe9\n' >latin.txt
 fault 4 "latin.txt:2: expected UTF-8, got byte E9 at 4; convert the file (iconv -f LATIN1 -t UTF-8)" "${run[@]}" --data latin.txt --out refused \
   --set train.batch_size=2

@@ -14,6 +14,7 @@
 
 #include "clr/method/method.h"
 #include "clr/optim/optimizer.h"
+#include "clr/text/wordpiece.h"
 #include "support/catch.h"
 
 namespace clr::test {
@@ -51,7 +52,22 @@ inline MethodContext tiny_context() {
 struct TinyCase {
   Json method;
   std::vector<int> view_groups = {2};
+  Json text_encoder{};  ///< a method on texts has one of these instead of the ResNet
+  double rate = 0.05;   ///< at which it learns one batch in 20 steps
 };
+
+inline std::shared_ptr<const WordPiece> tiny_pieces() {
+  std::vector<std::string> pieces{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
+  for (int i = 0; i < 35; ++i) pieces.push_back("w" + std::to_string(i));
+  return std::make_shared<const WordPiece>(pieces, true, "test");
+}
+
+inline Json tiny_bert(const Json& more = Json::object()) {
+  Json json = {{"type", "bert"}, {"vocabulary", 40},   {"layers", 2},    {"width", 32},
+               {"heads", 2},     {"intermediate", 48}, {"positions", 16}};
+  json.update(more);
+  return json;
+}
 
 inline TinyCase tiny_case(const std::string& type) {
   static const std::map<std::string, TinyCase> cases = {
@@ -99,15 +115,51 @@ inline TinyCase tiny_case(const std::string& type) {
          {"queue_length", 20},
          {"queue_from_epoch", 0}},
         {2, 2}}},
+      {"token_prediction",
+       {{{"type", "token_prediction"}, {"mask_rate", 0.4}}, {1}, tiny_bert(), 0.1}},
+      {"skip_gram",
+       {{{"type", "skip_gram"}, {"noise_words", 32}, {"subsample", 0}},
+        {1},
+        {{"type", "static"}, {"vocabulary", 40}, {"width", 16}},
+        1.5}},
+      {"atcl", {{{"type", "atcl"}}, {2}, tiny_bert()}},
   };
   const auto found = cases.find(type);
   return found == cases.end() ? TinyCase{{{"type", type}}} : found->second;
 }
 
-inline std::shared_ptr<Method> make(const std::string& type, MethodContext context) {
+/// `context` as the method's tiny case wants it.
+inline MethodContext suited(MethodContext context, const std::string& type) {
   const TinyCase tiny = tiny_case(type);
   context.view_groups = tiny.view_groups;
-  return make_described(tiny.method, context);
+  if (!tiny.text_encoder.is_null()) {
+    context.make_encoder = [encoder = tiny.text_encoder] {
+      return encoders().make(describe<Encoder>(encoder));
+    };
+    context.pieces = tiny_pieces();
+  }
+  return context;
+}
+
+inline std::shared_ptr<Method> make(const std::string& type, const MethodContext& context) {
+  return make_described(tiny_case(type).method, suited(context, type));
+}
+
+/// Views of `texts` texts of many lengths, [views, texts, 12], with keys: in each view other words of a
+/// text's own.
+inline void add_texts(Batch& batch, std::int64_t views, std::int64_t texts) {
+  Tensor tokens = torch::full({views, texts, 12}, -1, torch::kInt32);
+  for (std::int64_t v = 0; v < views; ++v) {
+    for (std::int64_t n = 0; n < texts; ++n) {
+      const std::int64_t words = 4 + (n * 3 + v) % 7;
+      tokens[v][n][0] = 2;
+      for (std::int64_t i = 1; i <= words; ++i)
+        tokens[v][n][i] = 5 + (4 * n + (i * (v + 2)) % 4) % 35;
+      tokens[v][n][words + 1] = 3;
+    }
+  }
+  batch.groups.push_back(tokens);
+  batch.keys.push_back((torch::arange(views * texts) * 7919 + 13).view({views, texts}));
 }
 
 /// Noisy views of eight patterns; each group's are half as large as those of the one before it.
@@ -122,6 +174,17 @@ inline Batch tiny_batch(const std::vector<int>& view_groups = {2}) {
         noisy.slice(3, 0, std::nullopt, stride).slice(4, 0, std::nullopt, stride).contiguous());
     stride *= 2;
   }
+  batch.labels = torch::arange(8);
+  batch.indices = torch::arange(8);
+  return batch;
+}
+
+/// What a method's tiny case learns from: those views, or texts.
+inline Batch batch_for(const std::string& type) {
+  const TinyCase tiny = tiny_case(type);
+  if (tiny.text_encoder.is_null()) return tiny_batch(tiny.view_groups);
+  Batch batch;
+  for (const int views : tiny.view_groups) add_texts(batch, views, 8);
   batch.labels = torch::arange(8);
   batch.indices = torch::arange(8);
   return batch;
@@ -163,7 +226,8 @@ inline std::unique_ptr<Optimizer> make_sgd(Method& method) {
 }
 
 /// Losses of `steps` steps on one batch.
-inline std::vector<double> train(Method& method, int steps, const Batch& batch) {
+inline std::vector<double> train(Method& method, int steps, const Batch& batch,
+                                 double rate = 0.05) {
   const auto optimizer = make_sgd(method);
   std::vector<double> losses;
   method.train();
@@ -174,7 +238,7 @@ inline std::vector<double> train(Method& method, int steps, const Batch& batch) 
     const StepOutput output = method.loss(embeddings, batch, context);
     optimizer->zero_grad();
     output.loss.backward();
-    optimizer->step(0.05, 0.05);
+    optimizer->step(rate, rate);
     method.after_step(embeddings, batch, context);
     losses.push_back(output.loss.item<double>());
   }

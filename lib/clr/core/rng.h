@@ -61,7 +61,13 @@ enum class OpId : std::uint32_t {
   token_mask = 26,
   span_delete = 27,
   sentence_shuffle = 28,
-  // 29 to 62 are free; an operation without draws needs none.
+  token_cutoff = 29,
+  feature_cutoff = 30,
+  position_shuffle = 31,
+  embedding_noise = 32,
+  token_prediction = 33,
+  skip_gram = 34,
+  // 35 to 62 are free; an operation without draws needs none.
   none = 63,
 };
 

@@ -67,4 +67,10 @@ void TokenStore::require_all_good() const {
   if (!bad_.empty()) require_good(bad_.begin()->first);
 }
 
+std::vector<std::int64_t> TokenStore::counts(std::int32_t pieces) const {
+  std::vector<std::int64_t> result(static_cast<std::size_t>(pieces), 0);
+  for (const std::int32_t id : ids_) ++result.at(static_cast<std::size_t>(id));
+  return result;
+}
+
 }  // namespace clr

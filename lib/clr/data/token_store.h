@@ -33,6 +33,9 @@ class TokenStore {
   /// Throws what reading the first bad item threw.
   void require_all_good() const;
 
+  /// How often each of a vocabulary's `pieces` is in the texts.
+  std::vector<std::int64_t> counts(std::int32_t pieces) const;
+
   std::int64_t total() const { return static_cast<std::int64_t>(ids_.size()); }
 
  private:

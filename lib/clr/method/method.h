@@ -21,6 +21,7 @@
 
 namespace clr {
 
+class WordPiece;
 class World;
 
 /// joint: all views of a group in one forward, one set of batch-norm statistics; per_view: one
@@ -39,7 +40,11 @@ struct MethodContext {
   std::int64_t classes = 0;  ///< 0: unlabelled
   std::int64_t steps_per_epoch = 0;
   std::int64_t total_steps = 0;
-  std::vector<int> view_groups = {2};  ///< views of each size, as in Batch::groups
+  std::vector<int> view_groups = {2};         ///< views of each size, as in Batch::groups
+  std::int64_t micro_batch = 0;               ///< most images at once; 0: the whole batch
+  std::shared_ptr<const WordPiece> pieces{};  ///< of texts
+  /// How often each piece is in the data; unset where nothing is trained.
+  std::function<std::vector<std::int64_t>()> piece_counts{};
 };
 
 /// Where training stands.

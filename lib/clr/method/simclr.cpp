@@ -8,6 +8,8 @@
 //
 // Negatives of the anchor's own kind (false negatives) can be left out, as arXiv:2011.11765 cancels
 // them: rows of its dataset index or label (an oracle, for studies), or rows too much like it.
+//
+// mlm_weight adds the prediction of masked tokens of all views, in further forward passes (SimCSE, appendix).
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
@@ -18,6 +20,7 @@
 #include "clr/loss/multi_view.h"
 #include "clr/loss/nt_xent.h"
 #include "clr/method/projecting_method.h"
+#include "clr/method/token_prediction_head.h"
 #include "clr/method/view_metrics.h"
 
 namespace clr {
@@ -41,6 +44,8 @@ struct Options {
   double beta = 1.0;
   FalseNegatives false_negatives = FalseNegatives::keep;
   double cosine_limit = 0.9;
+  double mlm_weight = 0.0;
+  double mask_rate = 0.15;
 
   static void fields(auto&& f) {
     f("loss", &Options::loss,
@@ -60,6 +65,10 @@ struct Options {
       "its label (an oracle), or those above cosine_limit");
     f("cosine_limit", &Options::cosine_limit, In{-1, 1},
       "false_negatives cosine: largest cosine of a negative");
+    f("mlm_weight", &Options::mlm_weight, AtLeast{0},
+      "texts: weight of predicting masked tokens beside it (SimCSE's auxiliary objective: 0.1)");
+    f("mask_rate", &Options::mask_rate, In{0.001, 0.9},
+      "mlm_weight: share of tokens that is masked");
   }
 };
 
@@ -125,6 +134,12 @@ class SimClr : public ProjectingMethod {
     if (options.false_negatives == FalseNegatives::same_label) {
       require_labels(context, "simclr with false_negatives same_label");
     }
+    if (options.mlm_weight > 0) {
+      text_encoder_ = &require_text_encoder(*encoder_, "simclr with mlm_weight");
+      prediction_ = register_module("prediction", std::make_shared<TokenPredictionHead>(
+                                                      *text_encoder_, context.pieces,
+                                                      PredictedTokens::masked, options.mask_rate));
+    }
     loss_options_.backend = context.loss_backend;
     loss_options_.half_precision = context.half_precision;
     if (options.false_negatives == FalseNegatives::cosine) {
@@ -132,7 +147,11 @@ class SimClr : public ProjectingMethod {
     }
   }
 
-  Embeddings embed(const Batch& batch) override { return {{project_views(batch, view_forward_)}}; }
+  Embeddings embed(const Batch& batch) override {
+    Embeddings embeddings{{project_views(batch, view_forward_)}};
+    if (prediction_) embeddings.z.push_back(prediction_->forward(*text_encoder_, batch.views(0)));
+    return embeddings;
+  }
 
   StepOutput loss(const Embeddings& embeddings, const Batch& batch, const StepContext&) override {
     const torch::Tensor& z = embeddings.z.at(0);
@@ -149,6 +168,13 @@ class SimClr : public ProjectingMethod {
     }
     if (options_.false_negatives != FalseNegatives::keep) {
       output.metrics.emplace_back("masked_share", masked_share(unit, batch));
+    }
+    if (prediction_) {
+      const torch::Tensor& rows = embeddings.z.at(1);
+      const TokenTotals totals = token_totals(rows, sum(rows.flatten(0, 1).sum(0)));
+      output.loss = output.loss + options_.mlm_weight * totals.loss;
+      output.metrics.emplace_back("mlm_loss", totals.loss.detach());
+      output.metrics.emplace_back("token_accuracy", totals.accuracy);
     }
     return output;
   }
@@ -225,6 +251,9 @@ class SimClr : public ProjectingMethod {
   ViewForward view_forward_;
   std::int64_t classes_;
   std::int64_t dataset_size_;
+  // With mlm_weight alone.
+  TextEncoder* text_encoder_ = nullptr;
+  std::shared_ptr<TokenPredictionHead> prediction_;
 };
 
 }  // namespace

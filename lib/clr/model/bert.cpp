@@ -7,9 +7,9 @@
 // dropout is drawn by row keys (model/keyed_dropout.h). Without row keys nothing is dropped. Of two
 // segments a sentence is the first.
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/zeros.h>
@@ -23,9 +23,10 @@
 #include <memory>
 
 #include "clr/core/error.h"
-#include "clr/model/encoder.h"
+#include "clr/model/embedding_augment.h"
+#include "clr/model/embedding_table.h"
 #include "clr/model/keyed_dropout.h"
-#include "clr/model/packed_tokens.h"
+#include "clr/model/text_encoder.h"
 
 namespace clr {
 namespace {
@@ -44,6 +45,8 @@ struct Options {
   std::int64_t positions = 512;
   double dropout = 0.1;
   double attention_dropout = 0.1;
+  EmbeddingAugment embedding_augment;
+  bool causal = false;
   Pooling pooling = Pooling::mean;
   bool cls_head = false;
   double norm_epsilon = 1e-12;
@@ -61,6 +64,9 @@ struct Options {
     f("dropout", &Options::dropout, In{0, 0.9}, "share of hidden values that training leaves out");
     f("attention_dropout", &Options::attention_dropout, In{0, 0.9},
       "share of attention weights that training leaves out");
+    f("embedding_augment", &Options::embedding_augment,
+      "what training does at random to the embeddings of tokens");
+    f("causal", &Options::causal, "a token sees itself and those before it, as GPT's do");
     f("pooling", &Options::pooling,
       "features: of [CLS]; the mean (or maximum) over all tokens of the last layer; the mean of "
       "the last "
@@ -111,39 +117,36 @@ std::uint32_t slot_of(std::int64_t layer, std::uint32_t which) {
   return static_cast<std::uint32_t>(1 + 3 * layer) + which;
 }
 
-/// A table of rows by number; `weight`.
-class Table : public torch::nn::Module {
- public:
-  Table(std::int64_t rows, std::int64_t width) {
-    weight = register_parameter("weight", at::empty({rows, width}).normal_(0, 0.02));
-  }
-  torch::Tensor weight;
-};
-
 class Embeddings : public torch::nn::Module {
  public:
   explicit Embeddings(const Options& options)
       : options_(options),
-        words_(register_module("word_embeddings",
-                               std::make_shared<Table>(options.vocabulary, options.width))),
-        positions_(register_module("position_embeddings",
-                                   std::make_shared<Table>(options.positions, options.width))),
-        types_(register_module("token_type_embeddings", std::make_shared<Table>(2, options.width))),
+        words_(register_module("word_embeddings", std::make_shared<EmbeddingTable>(
+                                                      options.vocabulary, options.width))),
+        positions_(register_module("position_embeddings", std::make_shared<EmbeddingTable>(
+                                                              options.positions, options.width))),
+        types_(register_module("token_type_embeddings",
+                               std::make_shared<EmbeddingTable>(2, options.width))),
         norm_(register_module("LayerNorm", norm(options))) {}
 
   /// [T, D].
   torch::Tensor forward(const Pass& pass) {
+    const EmbeddingAugment& augment = options_.embedding_augment;
+    const torch::Tensor positions =
+        pass.drop ? augment.positions(pass.packed) : pass.packed.positions;
     const torch::Tensor sum = at::embedding(words_->weight, pass.packed.ids) +
-                              at::embedding(positions_->weight, pass.packed.positions) +
-                              types_->weight[0];
-    return pass.dropout(norm_->forward(sum), options_.dropout, 0);
+                              at::embedding(positions_->weight, positions) + types_->weight[0];
+    const torch::Tensor x = pass.dropout(norm_->forward(sum), options_.dropout, 0);
+    return pass.drop && augment.active() ? augment.apply(x, pass.packed) : x;
   }
+
+  const torch::Tensor& words() const { return words_->weight; }
 
  private:
   Options options_;
-  std::shared_ptr<Table> words_;
-  std::shared_ptr<Table> positions_;
-  std::shared_ptr<Table> types_;
+  std::shared_ptr<EmbeddingTable> words_;
+  std::shared_ptr<EmbeddingTable> positions_;
+  std::shared_ptr<EmbeddingTable> types_;
   torch::nn::LayerNorm norm_;
 };
 
@@ -176,22 +179,30 @@ class SelfAttention : public torch::nn::Module {
   }
 
  private:
+  /// bool [rows or 1, 1, width or 1, width]: the places that a token sees; nothing: all.
+  std::optional<torch::Tensor> seen_of(const PackedTokens::Group& group,
+                                       const torch::Device& device) const {
+    std::optional<torch::Tensor> seen;
+    if (group.present.defined()) seen = group.present;
+    if (!options_.causal) return seen;
+    const torch::Tensor earlier =
+        at::ones({1, 1, group.width, group.width}, torch::dtype(torch::kBool).device(device))
+            .tril();
+    return seen ? seen->logical_and(earlier) : earlier;
+  }
+
   /// [rows, heads, width, d] each.
   torch::Tensor attend(const torch::Tensor& query, const torch::Tensor& key,
                        const torch::Tensor& value, const PackedTokens::Group& group,
                        const Pass& pass) const {
     const bool drop = pass.drop && options_.attention_dropout > 0;
-    if (!drop) {
-      return at::scaled_dot_product_attention(
-          query, key, value,
-          group.present.defined() ? std::optional<torch::Tensor>(group.present) : std::nullopt);
-    }
+    const std::optional<torch::Tensor> seen = seen_of(group, query.device());
+    if (!drop) return at::scaled_dot_product_attention(query, key, value, seen);
     // LibTorch's fused kernels know no dropout of ours.
     torch::Tensor scores =
         at::matmul(query, key.transpose(2, 3)) / std::sqrt(static_cast<double>(query.size(3)));
-    if (group.present.defined()) {
-      scores =
-          scores.masked_fill(group.present.logical_not(), -std::numeric_limits<double>::infinity());
+    if (seen) {
+      scores = scores.masked_fill(seen->logical_not(), -std::numeric_limits<double>::infinity());
     }
     const auto first = static_cast<std::ptrdiff_t>(group.first_row);
     const std::vector<std::int64_t> keys(pass.packed.keys.begin() + first,
@@ -298,7 +309,7 @@ class LayerStack : public torch::nn::Module {
   std::shared_ptr<Layers> layers;
 };
 
-class Bert : public Encoder {
+class Bert : public TextEncoder {
  public:
   explicit Bert(const Options& options)
       : options_(options),
@@ -309,13 +320,24 @@ class Bert : public Encoder {
     }
   }
 
-  InputKind input_kind() const override { return InputKind::tokens; }
+  const torch::Tensor& piece_embeddings() const override { return embeddings_->words(); }
 
-  torch::Tensor forward(const View& view) override {
-    const PackedTokens packed = pack_tokens(view);
+  torch::Tensor embed_tokens(const PackedTokens& packed) override {
     require_known(packed);
-    const Pass pass{packed, is_training() && !packed.keys.empty()};
-    torch::Tensor x = embeddings_->forward(pass);
+    return embeddings_->forward(pass_of(packed));
+  }
+
+  torch::Tensor states(const PackedTokens& packed, const torch::Tensor& embedded) override {
+    torch::Tensor x = embedded;
+    for (const auto& layer : stack_->layers->all) x = layer->forward(x, pass_of(packed));
+    return x;
+  }
+
+  Sight sight() const override { return options_.causal ? Sight::earlier : Sight::all; }
+
+  torch::Tensor features(const PackedTokens& packed, const torch::Tensor& embedded) override {
+    const Pass pass = pass_of(packed);
+    torch::Tensor x = embedded;
     torch::Tensor other;  // The layer that is pooled beside the last.
     const auto layers = static_cast<std::int64_t>(stack_->layers->all.size());
     const std::int64_t beside = options_.pooling == Pooling::mean_last2        ? layers - 1
@@ -341,6 +363,10 @@ class Bert : public Encoder {
   }
 
  private:
+  Pass pass_of(const PackedTokens& packed) const {
+    return {packed, is_training() && !packed.keys.empty()};
+  }
+
   void require_known(const PackedTokens& packed) const {
     const auto longest = packed.lengths.back();
     if (longest > options_.positions) {

@@ -68,6 +68,16 @@ PackedTokens::Group make_group(const std::vector<std::int64_t>& lengths, std::in
 
 }  // namespace
 
+torch::Tensor PackedTokens::inner() const {
+  std::vector<std::int64_t> tokens;
+  std::int64_t first = 0;
+  for (const std::int64_t length : lengths) {
+    for (std::int64_t i = 1; i < length - 1; ++i) tokens.push_back(first + i);
+    first += length;
+  }
+  return to_tensor(tokens, ids.device());
+}
+
 torch::Tensor PackedTokens::side_by_side(const torch::Tensor& x, const Group& group) {
   const torch::Tensor own = x.narrow(0, group.first_token, group.tokens);
   return (group.spread.defined() ? own.index_select(0, group.spread) : own)

@@ -37,6 +37,9 @@ struct PackedTokens {
 
   std::int64_t size() const { return static_cast<std::int64_t>(lengths.size()); }
 
+  /// int64: the tokens between the first and the last of their rows, [CLS] and [SEP].
+  torch::Tensor inner() const;
+
   /// [T, ...] of a group -> [rows, width, ...], anything in places without a token.
   static torch::Tensor side_by_side(const torch::Tensor& x, const Group& group);
 

@@ -99,6 +99,7 @@ HuggingFaceFolder read_hugging_face_folder(const fs::path& folder) {
     require(*config, folder / "config.json", "position_embedding_type", "absolute");
     take(*config, "num_attention_heads", result.encoder, "heads");
     take(*config, "layer_norm_eps", result.encoder, "norm_epsilon");
+    take(*config, "is_decoder", result.encoder, "causal");
     take(*config, "hidden_dropout_prob", result.encoder, "dropout");
     take(*config, "attention_probs_dropout_prob", result.encoder, "attention_dropout");
     if (const auto positions = config->find("max_position_embeddings");

@@ -199,30 +199,32 @@ void open_file(ModelSource& source, const fs::path& path) {
 }
 
 void open_folder(ModelSource& source, const fs::path& folder) {
-  std::error_code ignored;
-  if (fs::exists(folder / "model.safetensors", ignored)) {
-    if (fs::exists(folder / "manifest.json", ignored)) {
-      if (const std::string problem = verify_checkpoint(folder); !problem.empty()) {
-        throw Error(ErrorKind::checkpoint, folder.string() + ": damaged: " + problem);
-      }
-    }
-    source.name = (folder / "model.safetensors").string();
-    if (folder.parent_path().filename() == "checkpoints")
-      source.run = folder.parent_path().parent_path();
-    open_file(source, folder / "model.safetensors");
-    return;
-  }
-  const auto checkpoint = newest_good_checkpoint(folder);
-  if (!checkpoint) {
-    throw Error(ErrorKind::checkpoint,
-                folder.string() + ": expected a run with checkpoints or a checkpoint, got neither");
-  }
-  source.run = folder;
-  source.name = (*checkpoint / "model.safetensors").string();
-  open_file(source, *checkpoint / "model.safetensors");
+  const fs::path file = model_file(folder);
+  source.name = file.string();
+  if (file.parent_path().parent_path().filename() == "checkpoints")
+    source.run = file.parent_path().parent_path().parent_path();
+  open_file(source, file);
 }
 
 }  // namespace
+
+fs::path model_file(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::is_directory(path, ignored)) return path;
+  if (fs::exists(path / "model.safetensors", ignored)) {
+    if (fs::exists(path / "manifest.json", ignored)) {
+      if (const std::string problem = verify_checkpoint(path); !problem.empty())
+        throw Error(ErrorKind::checkpoint, path.string() + ": damaged: " + problem);
+    }
+    return path / "model.safetensors";
+  }
+  const auto checkpoint = newest_good_checkpoint(path);
+  if (!checkpoint) {
+    throw Error(ErrorKind::checkpoint,
+                path.string() + ": expected a run with checkpoints or a checkpoint, got neither");
+  }
+  return *checkpoint / "model.safetensors";
+}
 
 Weights read_weights(const fs::path& path) {
   refuse_pickle(path);

@@ -25,6 +25,11 @@ struct Weights {
   bool padded_stem = false;  ///< a 3x3 stem that pads by 2, which shapes do not tell
 };
 
+/// The model file that a path means: itself, or that of a folder: a run's newest good checkpoint, a
+/// checkpoint, Hugging Face's.
+/// Throws:  Error{checkpoint}: a damaged checkpoint, a folder without a model.
+std::filesystem::path model_file(const std::filesystem::path& path);
+
 /// Reads a .safetensors file: clr's own, or a ResNet's under anybody's names (map_names()).
 ///
 /// Throws:  Error{checkpoint}: not a .safetensors file (a pickle of PyTorch's says what to do), or

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "clr/core/device.h"
@@ -108,7 +109,8 @@ void require_input_kind(const Encoder& encoder, const std::string& type, bool te
 }
 
 std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t dataset_size,
-                                     std::int64_t classes, std::int64_t steps_per_epoch) {
+                                     std::int64_t classes, std::int64_t steps_per_epoch,
+                                     std::function<std::vector<std::int64_t>()> piece_counts) {
   const auto seed = static_cast<std::uint64_t>(config.train.seed);
   // LibTorch's own generator draws the initial weights; every run starts it from its seed.
   torch::manual_seed(Rng(seed, {}, OpId::initialization).bits64(0));
@@ -122,6 +124,9 @@ std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t datas
   context.classes = classes;
   context.steps_per_epoch = steps_per_epoch;
   context.total_steps = steps_per_epoch * config.train.epochs;
+  context.micro_batch = config.train.micro_batch;
+  if (config.text) context.pieces = config.text->pieces;
+  context.piece_counts = std::move(piece_counts);
   context.view_groups.clear();
   const auto patch = config.encoder.options.value("patch", std::int64_t{1});
   for (const ViewShape& group : view_shapes(config.augment, config.text)) {

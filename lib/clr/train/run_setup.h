@@ -5,7 +5,9 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <vector>
 
 #include "clr/data/loader.h"
 #include "clr/method/method.h"
@@ -41,9 +43,10 @@ void fit_to_texts(Component<Encoder>& encoder, const TextConfig& text);
 void require_input_kind(const Encoder& encoder, const std::string& type, bool texts);
 
 /// Builds the method that a configuration describes, initialised from its seed. `config` is
-/// resolved.
+/// resolved; piece_counts as MethodContext's.
 std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t dataset_size,
-                                     std::int64_t classes, std::int64_t steps_per_epoch);
+                                     std::int64_t classes, std::int64_t steps_per_epoch,
+                                     std::function<std::vector<std::int64_t>()> piece_counts = {});
 
 /// How training walks its data. `config` is resolved.
 LoaderOptions training_loader_options(const RunConfig& config, const torch::Device& device,

@@ -14,6 +14,7 @@
 #include "clr/core/row_keys.h"
 #include "clr/core/stop.h"
 #include "clr/data/bad_images.h"
+#include "clr/data/token_store.h"
 #include "clr/dist/gradient_reducer.h"
 #include "clr/io/file.h"
 #include "clr/model/batch_norm.h"
@@ -100,8 +101,9 @@ class Trainer::Loop {
         guard_(config) {
     const RunConfig& c = config_;
     require_kind(*dataset_, c.text.has_value());
-    method_ = build_method(c, dataset_->size(),
-                           static_cast<std::int64_t>(dataset_->classes().size()), steps_per_epoch_);
+    method_ =
+        build_method(c, dataset_->size(), static_cast<std::int64_t>(dataset_->classes().size()),
+                     steps_per_epoch_, [this] { return piece_counts(); });
     method_->join(world_, c.train.sync_batch_norm);
     load_initial_weights();
     require_agreement(*world_, Json::parse(config_json_), dataset_->fingerprint(), *method_);
@@ -221,6 +223,12 @@ class Trainer::Loop {
         "text.views: all views of a text are the same, and weights begin at random: dropout alone "
         "teaches them next to nothing; take crops, neighbours or columns (source.type), or begin "
         "with trained weights (--init)");
+  }
+
+  /// Of a run of texts. Each method asks at most once: all are cut into tokens for it.
+  std::vector<std::int64_t> piece_counts() const {
+    const WordPiece& pieces = *config_.text->pieces;
+    return TokenStore(*as_texts(*dataset_), pieces, options_.loader_threads).counts(pieces.size());
   }
 
   /// A whole model file, or an encoder alone.
