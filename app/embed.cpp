@@ -142,8 +142,8 @@ void run(EmbedOptions options) {
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  log_info("{} images, {} features each, in {}: {}", format_count(features.values.size(0)),
-           features.values.size(1), format_duration(seconds), options.output);
+  log_info("{} {}, {} features each, in {}: {}", format_count(features.values.size(0)),
+           items_of(*dataset), features.values.size(1), format_duration(seconds), options.output);
   if (options.json) {
     print_json({{"output", options.output},
                 {"images", features.values.size(0)},

@@ -10,6 +10,7 @@
 #include <sstream>
 #include <unordered_map>
 
+#include "clr/data/text_dataset.h"
 #include "clr/eval/statistics.h"
 #include "clr/io/file.h"
 
@@ -20,7 +21,8 @@ void require_labels(const Dataset& dataset, const std::string& path) {
   if (!dataset.labelled()) {
     throw Error(
         ErrorKind::data,
-        path + ": expected labelled images (a folder a class, or a list with labels), got none");
+        fmt::format("{}: expected labelled {} (a folder a class, or a list with labels), got none",
+                    path, items_of(dataset)));
   }
 }
 

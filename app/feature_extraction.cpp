@@ -10,6 +10,7 @@
 #include "clr/core/log.h"
 #include "clr/core/progress.h"
 #include "clr/data/bad_images.h"
+#include "clr/data/text_dataset.h"
 #include "clr/eval/feature_cache.h"
 #include "clr/io/file.h"
 #include "clr/train/run_agreement.h"
@@ -144,8 +145,8 @@ Features FeatureExtractor::extract(std::shared_ptr<const Dataset> dataset,
   }
   if (world_->broadcast(kept ? "y" : "n") == "y") {
     if (!kept) return {};
-    log_info("{}: {} images, kept from an earlier evaluation", title,
-             format_count(kept->values.size(0)));
+    log_info("{}: {} {}, kept from an earlier evaluation", title,
+             format_count(kept->values.size(0)), items_of(*dataset));
     report_bad(*kept, *dataset);
     return std::move(*kept);
   }

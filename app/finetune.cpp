@@ -13,6 +13,7 @@
 #include "clr/core/device.h"
 #include "clr/core/log.h"
 #include "clr/core/stop.h"
+#include "clr/data/text_dataset.h"
 #include "clr/io/file.h"
 #include "clr/train/run_folder.h"
 #include "clr/train/run_setup.h"
@@ -189,10 +190,11 @@ class Finetuning {
              source_.name, plan["from"].get<std::string>());
     if (!source_.note.empty()) log_info("{}", source_.note);
     print_facts(
-        {{"labelled images",
+        {{std::string("labelled ") + items_of(*data_.train),
           fmt::format("{} in {} classes", format_count(plan["train_images"].get<std::int64_t>()),
                       data_.classes.size())},
-         {"test images", format_count(plan["test_images"].get<std::int64_t>())},
+         {std::string("test ") + items_of(*data_.test),
+          format_count(plan["test_images"].get<std::int64_t>())},
          {"steps",
           fmt::format("{} ({} of {}, batch {})", format_count(plan["steps"].get<std::int64_t>()),
                       plural(plan["epochs"].get<std::int64_t>(), "epoch"),
@@ -310,9 +312,10 @@ class Finetuning {
 
     Json result = accuracies(probabilities, test.labels, data_.classes);
     const auto bounds = result["ci95"].get<std::array<double, 2>>();
-    log_info("{} labelled training images, {} test images: top-1 {}",
-             format_count(labelled->size()), format_count(test.labels.size(0)),
-             percent_interval(result["top1"].get<double>(), bounds[0], bounds[1]));
+    log_info("{0} labelled training {3}, {1} test {3}: top-1 {2}", format_count(labelled->size()),
+             format_count(test.labels.size(0)),
+             percent_interval(result["top1"].get<double>(), bounds[0], bounds[1]),
+             items_of(*labelled));
     const RunConfig run = training_.of_draw(labelled->size(), seed);
     result.update({{"train_images", labelled->size()},
                    {"test_images", test.labels.size(0)},

@@ -288,6 +288,10 @@ class LinearEvaluation {
     Json transfer = Json::array();
     std::vector<std::vector<std::string>> rows = {
         {"data", "classes", "train", "test", "linear top-1 [95 % interval]", "kNN"}};
+    const bool texts = std::any_of(sets_.begin(), sets_.end(), [](const JudgedSet& set) {
+      return as_texts(*set.data.train) != nullptr;
+    });
+    if (texts) rows.front().push_back("TF-IDF");
     double top1 = 0.0;
     for (JudgedSet& set : sets_) {
       log_info("{}:", set.name);
@@ -301,6 +305,10 @@ class LinearEvaluation {
                       format_count(result["test_images"].get<std::int64_t>()),
                       percent_interval(result["top1"].get<double>(), bounds[0], bounds[1]),
                       percent(result["knn"][0]["top1"].get<double>())});
+      if (texts) {
+        rows.back().push_back(
+            result.contains("tfidf") ? percent(result["tfidf"]["top1"].get<double>()) : "-");
+      }
       for (const char* key : {"per_class", "confusion", "class_names", "most_confused", "draws"})
         result.erase(key);
       result["data"] = set.name;
@@ -308,6 +316,7 @@ class LinearEvaluation {
       // Features of the next set need the memory.
       set.train = {};
       set.test = {};
+      set.words.reset();
     }
     print_table(rows);
     return {{"top1", top1}, {"transfer", std::move(transfer)}};
@@ -343,9 +352,10 @@ class LinearEvaluation {
     return result;
   }
 
-  static void count_words(JudgedSet& set) {
+  void count_words(JudgedSet& set) const {
     const TextDataset* train = as_texts(*set.data.train);
     if (train == nullptr) return;
+    const World::OwnWork counting(*options_.features.world);
     set.words.emplace(*train, set.train.features, *as_texts(*set.data.test), set.test.features);
   }
 
@@ -353,6 +363,11 @@ class LinearEvaluation {
   Json cross_validate(const JudgedSet& set, const fs::path& out) const {
     const std::int64_t folds = options_.data.folds;
     const torch::Tensor& labels = set.train.labels;
+    if (folds > labels.size(0)) {
+      throw Error(ErrorKind::usage,
+                  fmt::format("--folds: expected at most the {} {} of {}, got {}", labels.size(0),
+                              items_of(*set.data.train), set.name, folds));
+    }
     const auto* label = labels.const_data_ptr<std::int64_t>();
     const torch::Tensor fold_of = torch::tensor(
         stratified_folds({label, label + labels.size(0)}, folds, first_seed()), torch::kInt64);
@@ -371,11 +386,6 @@ class LinearEvaluation {
     std::vector<double> shares;
     for (std::int64_t fold = 0; fold < folds; ++fold) {
       const torch::Tensor rows = fold_of.eq(fold).nonzero().flatten();
-      if (rows.size(0) == 0) {
-        throw Error(ErrorKind::usage,
-                    fmt::format("--folds: expected at most the {} items of {}, got {}",
-                                labels.size(0), set.name, folds));
-      }
       JudgedSet judged{set.name, set.data, part(fold_of.ne(fold).nonzero().flatten()), part(rows)};
       count_words(judged);
       const fs::path folder = out / fmt::format("fold_{}", fold + 1);
@@ -384,7 +394,7 @@ class LinearEvaluation {
       write_result(folder, one.result);
       probabilities.index_copy_(0, rows, one.probabilities);
       shares.push_back(one.result["top1"].get<double>());
-      log_info("fold {} of {}: {} items by {}: {:.1f} %", fold + 1, folds,
+      log_info("fold {} of {}: {} judged by {}: {:.1f} %", fold + 1, folds,
                format_count(rows.size(0)), format_count(labels.size(0) - rows.size(0)),
                100 * shares.back());
       each.push_back({{"fold", fold + 1},
@@ -583,8 +593,8 @@ class LinearEvaluation {
       return;
     }
     const auto bounds = result["ci95"].get<std::array<double, 2>>();
-    log_info("{} labelled training images, {} test images, {} classes", format_count(images),
-             format_count(set.test.labels.size(0)), set.classes());
+    log_info("{0} labelled training {3}, {1} test {3}, {2} classes", format_count(images),
+             format_count(set.test.labels.size(0)), set.classes(), items_of(*set.data.train));
     std::vector<std::vector<std::string>> table = {
         {"judged by", "top-1 [95 % interval]"},
         {judged.title, percent_interval(result["top1"].get<double>(), bounds[0], bounds[1])}};

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "clr/core/log.h"
+#include "clr/data/text_dataset.h"
 #include "clr/train/run_folder.h"
 #include "evaluation_result.h"
 #include "feature_extraction.h"
@@ -97,8 +98,8 @@ void run(const PredictOptions& options) {
                  {"encoder_sha256", head.encoder_sha256}};
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  log_info("{} images, {} classes, in {}: {}", format_count(features.values.size(0)),
-           head.classes.size(), format_duration(seconds), options.output);
+  log_info("{} {}, {} classes, in {}: {}", format_count(features.values.size(0)),
+           items_of(*dataset), head.classes.size(), format_duration(seconds), options.output);
   if (const torch::Tensor labels = known_labels(*dataset, features, head.classes);
       labels.defined()) {
     const Json found = accuracies(probabilities, labels, head.classes);

@@ -12,6 +12,7 @@
 #include "clr/core/memory.h"
 #include "clr/core/stop.h"
 #include "clr/io/file.h"
+#include "clr/train/hugging_face_folder.h"
 #include "clr/train/memory_estimate.h"
 #include "clr/train/model_source.h"
 #include "clr/train/run_config.h"
@@ -74,23 +75,57 @@ auto with_source(const ConfigDocument& document, Step&& step) {
   }
 }
 
-/// Weights of texts to start from know which piece each embedding is of.
-void require_same_pieces(const PretrainOptions& options, const TextConfig& text,
-                         const SafeTensors& weights) {
-  std::string theirs;
-  const fs::path beside = fs::path(options.init) / "vocab.txt";
+/// What weights of texts to start from say of their encoder and texts: clr's own in their metadata, of
+/// Hugging Face's the files beside them. Empty where there is nothing.
+Json said_of(const fs::path& file, const SafeTensors& weights) {
+  if (const auto own = weights.metadata.find(kConfigKey); own != weights.metadata.end())
+    return Json::parse(own->second);
   std::error_code ignored;
-  if (const auto own = weights.metadata.find(kVocabularyKey); own != weights.metadata.end()) {
-    theirs = own->second;
-  } else if (fs::exists(beside, ignored)) {
-    theirs = WordPiece::read(beside.string(), text.lowercase).text();
+  if (!fs::exists(file.parent_path() / "config.json", ignored) ||
+      !fs::exists(file.parent_path() / "vocab.txt", ignored)) {
+    return Json::object();
   }
-  if (theirs.empty() || theirs == text.pieces->text()) return;
-  throw Error(
-      ErrorKind::config,
-      fmt::format("/text/vocabulary: expected the pieces that {} was trained with, got others "
-                  "in {}",
-                  options.init, text.vocabulary));
+  const HuggingFaceFolder beside = read_hugging_face_folder(file.parent_path());
+  return {{"encoder", beside.encoder}, {"text", beside.text}, {"vocabulary", beside.vocabulary}};
+}
+
+/// Weights to start from go with the pieces that they were trained on, and with what leaves no trace in
+/// their shapes.
+void require_same_text_model(const PretrainOptions& options, const RunConfig& config,
+                             const fs::path& file, const SafeTensors& weights) {
+  const Json said = said_of(file, weights);
+  const TextConfig& text = *config.text;
+  std::string pieces;
+  if (const auto own = weights.metadata.find(kVocabularyKey); own != weights.metadata.end()) {
+    pieces = own->second;
+  } else if (said.contains("vocabulary")) {
+    pieces = WordPiece::parse(said["vocabulary"].get<std::string>(), text.lowercase, options.init)
+                 .text();
+  }
+  if (!pieces.empty() && pieces != text.pieces->text()) {
+    throw Error(ErrorKind::config,
+                fmt::format("/text/vocabulary: expected the pieces that {} was trained with, got "
+                            "others in {}",
+                            options.init, text.vocabulary));
+  }
+  const auto require_same = [&](const char* section, const char* key, const Json& own) {
+    if (!said.contains(section) || !said[section].contains(key) || said[section][key] == own)
+      return;
+    throw Error(ErrorKind::config,
+                fmt::format("/{}/{}: expected {}, as {} was trained with, got {}", section, key,
+                            said[section][key].dump(), options.init, own.dump()));
+  };
+  require_same("text", "lowercase", text.lowercase);
+  for (const char* key : {"heads", "norm_epsilon"}) {
+    if (config.encoder.options.contains(key))
+      require_same("encoder", key, config.encoder.options[key]);
+  }
+  const Json encoder = said.value("encoder", Json::object());
+  const bool causal = config.encoder.options.value("causal", false);
+  if (encoder.value("causal", causal) != causal) {
+    log_warning("{}: trained with encoder.causal = {}, here it is {}", options.init, !causal,
+                causal);
+  }
 }
 
 RunConfig read_config(ConfigDocument& document, const PretrainOptions& options,
@@ -279,9 +314,10 @@ void run(PretrainOptions options) {
   trainer_options.loader_threads =
       options.compute.loader_threads(device.is_cuda(), world->local_size());
   if (!options.init.empty()) {
-    Weights weights = read_weights(model_file(options.init));
+    const fs::path file = model_file(options.init);
+    Weights weights = read_weights(file);
     if (!weights.note.empty()) log_info("{}", weights.note);
-    if (config.text) require_same_pieces(options, *config.text, weights.content);
+    if (config.text) require_same_text_model(options, config, file, weights.content);
     const std::string stem = config.encoder.options.value("stem", "");
     if (weights.padded_stem && stem == "cifar") {
       log_warning(

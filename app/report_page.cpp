@@ -138,6 +138,8 @@ Json evaluation(const fs::path& folder, bool pictured) {
                 {"result", json_file(folder / "result.json")}};
   if (pictured) {
     found["neighbors"] = picture(folder / "neighbors.png");
+    if (there(folder / "neighbors.txt"))
+      found["neighbor_texts"] = read_file(folder / "neighbors.txt", ErrorKind::data);
     found["map"] = json_file(folder / "map.json");
     found["thumbnails"] = picture(folder / "map_thumbnails.jpg");
   }
@@ -195,7 +197,7 @@ Json run_json(const RunRecord& run, bool pictured) {
     for (const fs::path& folder : evaluation_folders(run.folder)) {
       Json found = evaluation(folder, pictured);
       // Several evaluations of the same features have the same pictures.
-      for (const char* key : {"neighbors", "map", "thumbnails"}) {
+      for (const char* key : {"neighbors", "neighbor_texts", "map", "thumbnails"}) {
         for (const Json& before : evaluations) {
           if (before.value(key, Json()) == found.value(key, Json())) found.erase(key);
         }

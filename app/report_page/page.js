@@ -7,6 +7,7 @@
   const colours = 10;
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const charts = [];
+  const items = data.runs.length && data.runs.every((run) => run.config && run.config.text) ? "texts" : "images";
 
   // ------------------------------------------------------------------------------ small things
   const make = (tag, attributes = {}, ...children) => {
@@ -115,7 +116,7 @@
     h_uniformity: "uniformity of h", z_uniformity: "uniformity of z", h_alignment: "alignment of h", z_alignment: "alignment of z",
     h_deviation: "deviation of h", z_deviation: "deviation of z", h_alpha: "alpha-ReQ of h", z_alpha: "alpha-ReQ of z",
     positive_cosine: "cosine of positives", negative_cosine: "cosine of negatives", gradient_norm: "gradient norm",
-    learning_rate: "learning rate", images_per_s: "images/s", data_wait: "share of time waiting for data",
+    learning_rate: "learning rate", images_per_s: `${items}/s`, data_wait: "share of time waiting for data",
   };
 
   function summary() {
@@ -123,7 +124,7 @@
     const {keys: differing, groups, best, incomplete} = data.summary;
     const metrics = data.metrics;
     const accuracy = (m) => m.endsWith("_top1");
-    const name = (m) => m.replace(/_top1$/, "").replaceAll("_", " ").replace("knn", "kNN").replace("images per s", "images/s") + (accuracy(m) ? " top-1, %" : "");
+    const name = (m) => m.replace(/_top1$/, "").replaceAll("_", " ").replace("knn", "kNN").replace("images per s", `${items}/s`) + (accuracy(m) ? " top-1, %" : "");
     const number = (m, x) => (accuracy(m) ? percent(x) : m === "images_per_s" ? x.toFixed(0) : x.toPrecision(4));
     const lists = [...differing.keys()].filter((k) => groups.some((g) => g.values[differing[k].pointer] instanceof Object)).map((k) => k + 1);
     const rows = groups.map((group) => [
@@ -214,7 +215,7 @@
       make("td", {}, make("div", {class: "bar"}, make("b", {style: {width: `${100 * c.top1}%`}}),
         make("i", {style: {left: `${100 * c.ci95[0]}%`, width: `${100 * (c.ci95[1] - c.ci95[0])}%`}})))));
     return make("div", {class: "scroll"}, make("table", {style: {width: "100%"}},
-      make("thead", {}, make("tr", {}, ...["class", "images", "top-1, % [95 %]", ""].map((h) => make("th", {}, h)))), make("tbody", {}, ...body)));
+      make("thead", {}, make("tr", {}, ...["class", items, "top-1, % [95 %]", ""].map((h) => make("th", {}, h)))), make("tbody", {}, ...body)));
   }
 
   function confusion(result) {
@@ -236,7 +237,7 @@
   document.body.append(tip);
   function embeddingMap(evaluation) {
     const map = evaluation.map;
-    const groups = map.classes.length ? map.classes : ["images"];
+    const groups = map.classes.length ? map.classes : [items];
     const datasets = groups.map((name, c) => ({
       label: name, data: [], rows: [], tone: c, fade: "cc", pointRadius: 3,
       pointStyle: ["circle", "triangle", "rect", "rectRot", "cross", "star"][Math.floor(c / colours) % 6],
@@ -281,7 +282,7 @@
         scales: {x: axis(`first component${share[0]}`, steps), y: axis(`second component${share[1]}`, steps)},
       },
     }, true);
-    const note = `${map.method} of features of length 1; ${count(map.x.length)} of ${count(map.images ?? map.x.length)} test images. Point at one to see it.`;
+    const note = `${map.method} of features of length 1; ${count(map.x.length)} of ${count(map.images ?? map.x.length)} test ${items}. Point at one to see it.`;
     return card("map of embeddings", map.classes.length ? keys(map.classes) : "", drawn, make("p", {class: "quiet"}, note));
   }
 
@@ -291,6 +292,9 @@
       if (evaluation.result && evaluation.result.few_labels) series.push({name: `${short(run.name)}: ${evaluation.name}`, points: evaluation.result.few_labels});
     }));
     if (!series.length) return;
+    // What counting words gives with the same labels: one curve, as it knows no encoder.
+    const counted = series.find((s) => s.points.every((p) => p.tfidf !== undefined));
+    if (counted) series.push({name: "TF-IDF, without an encoder", points: counted.points.map((p) => ({train_images: p.train_images, top1: p.tfidf, ci95: [p.tfidf, p.tfidf]}))});
     const box = section("labels", "Few labels");
     box.append(keys(series.map((s) => s.name)));
     const datasets = series.flatMap(({name, points}, i) => {
@@ -301,7 +305,7 @@
       });
       return [band(0, false), band(1, "-1"), curve(name, sorted.map((p) => p.train_images), sorted.map((p) => 100 * p.top1), i, {pointRadius: 3})];
     });
-    box.append(card("top-1 by labelled images", line(datasets, "labelled training images", "top-1, %", {logarithmic: true, plugins: {tooltip: {filter: (item) => item.dataset.label !== ""}}}),
+    box.append(card(`top-1 by labelled ${items}`, line(datasets, `labelled training ${items}`, "top-1, %", {logarithmic: true, plugins: {tooltip: {filter: (item) => item.dataset.label !== ""}}}),
       make("p", {class: "quiet"}, "Bands: 95 % intervals, over draws of labels where there are several.")));
   }
 
@@ -320,21 +324,22 @@
       const title = make("summary", {}, words(`${short(run.name)}: ${e.name}`), ` – top-1 ${percent(r.top1)}\u00a0%${interval(r.ci95)}${sets}`);
       const details = make("details", open ? {open: ""} : {}, title, inside);
       box.append(details);
-      const facts = [["test images", r.test_images], ["labelled training images", r.train_images], ["classes", r.classes], ["layer", r.layer], ["protocol", r.protocol]]
+      const facts = [[`test ${items}`, r.test_images], [`labelled training ${items}`, r.train_images], ["classes", r.classes], ["layer", r.layer], ["protocol", r.protocol]]
         .filter(([, v]) => v !== undefined).map(([k, v]) => `${k}: ${typeof v === "number" ? count(v) : v}`);
+      if (r.tfidf) facts.push(`TF-IDF without an encoder: ${percent(r.tfidf.top1)} %`);
       inside.append(make("p", {class: "quiet"}, facts.join(" · ")));
       const grid = make("div", {class: "grid"});
-      if (r.bootstrap_ci95) facts.length && inside.append(make("p", {class: "quiet"}, `bootstrap over test images: [${percent(r.bootstrap_ci95[0])}, ${percent(r.bootstrap_ci95[1])}] %`));
+      if (r.bootstrap_ci95) facts.length && inside.append(make("p", {class: "quiet"}, `bootstrap over test ${items}: [${percent(r.bootstrap_ci95[0])}, ${percent(r.bootstrap_ci95[1])}] %`));
       if (r.transfer) {
         inside.append(table(["data", "classes", "train", "test", "linear top-1, %", "kNN top-1, %"], r.transfer.map((t) =>
           [t.data, t.classes, count(t.train_images), count(t.test_images), percent(t.top1) + interval(t.ci95), percent(t.knn[0].top1)])));
       }
       if (r.knn) grid.append(card("nearest neighbours, top-1 in %", knnGrid(r.knn)));
-      if (r.heads) grid.append(card("linear heads", headsGrid(r), make("p", {class: "quiet"}, `chosen by ${count(r.validation_images)} held-out images; best epoch ${r.best_epoch.epoch}: ${percent(r.best_epoch.top1)} % on the test images`)));
+      if (r.heads) grid.append(card("linear heads", headsGrid(r), make("p", {class: "quiet"}, `chosen by ${count(r.validation_images)} held-out ${items}; best epoch ${r.best_epoch.epoch}: ${percent(r.best_epoch.top1)} % on the test ${items}`)));
       if (r.l2_tried) {
         const sorted = [...r.l2_tried].sort((a, b) => a.l2 - b.l2);
         grid.append(card("regularisation path", line([curve("held-out top-1", sorted.map((t) => t.l2), sorted.map((t) => 100 * t.validation_top1), 0, {pointRadius: 3})], "l2", "held-out top-1, %", {logarithmic: true}),
-          make("p", {class: "quiet"}, `chosen on held-out training images: l2 = ${Number(Number(r.l2).toPrecision(3))}`)));
+          make("p", {class: "quiet"}, `chosen on held-out training ${items}: l2 = ${Number(Number(r.l2).toPrecision(3))}`)));
       }
       const facts2 = [];
       if (r.centroids) facts2.push(["nearest class centroid", percent(r.centroids.top1) + " %"]);
@@ -347,7 +352,7 @@
       if (r.per_class && r.per_class.length <= 200) grid.append(card("accuracy of each class", perClass(r.per_class)));
       if (r.confusion && r.class_names.length <= 60) grid.append(card("confusion (rows: true class)", confusion(r)));
       if (r.most_confused && r.most_confused.length) {
-        grid.append(card("taken for each other most", table(["class", "taken for", "images", "share, %"],
+        grid.append(card("taken for each other most", table(["class", "taken for", items, "share, %"],
           r.most_confused.slice(0, 10).map((m) => [m.class, m.taken_for, count(m.images), percent(m.share)]), {text: [0, 1]})));
       }
       inside.append(grid);
@@ -355,6 +360,10 @@
       if (e.neighbors) {
         inside.append(make("h3", {}, "nearest neighbours"), make("p", {class: "quiet"}, "Test images, each beside the training images most like it. Green frame: the same class; red: another, which is named."),
           make("div", {class: "scroll"}, make("img", {class: "sheet", src: e.neighbors, alt: "test images and their nearest neighbours"})));
+      }
+      if (e.neighbor_texts) {
+        inside.append(make("h3", {}, "nearest neighbours"), make("p", {class: "quiet"}, "Test texts, below each the training texts most like it, with the cosine and the class."),
+          make("pre", {class: "scroll"}, e.neighbor_texts));
       }
       // Charts inside a closed part have no width yet.
       details.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")));
@@ -376,10 +385,10 @@
     const box = section("configuration", "Configuration and how to repeat");
     for (const run of data.runs) {
       const r = run.result || {};
-      const facts = [["device", r.device], ["images", r.images && count(r.images)], ["epochs", r.epochs], ["steps", r.steps && count(r.steps)],
-        ["images/s", r.images_per_s && r.images_per_s.toFixed(0)], ["time", r.seconds && `${(r.seconds / 60).toFixed(1)} min`],
+      const facts = [["device", r.device], [items, r[items] && count(r[items])], ["epochs", r.epochs], ["steps", r.steps && count(r.steps)],
+        [`${items}/s`, r.images_per_s && r.images_per_s.toFixed(0)], ["time", r.seconds && `${(r.seconds / 60).toFixed(1)} min`],
         ["peak memory", r.peak_memory_bytes && `${(r.peak_memory_bytes / 1e9).toFixed(2)} GB`]].filter(([, v]) => v !== undefined);
-      if (r.best_knn) facts.push(["kNN on training images", `${percent(r.knn_top1)} % after the last epoch, ${percent(r.best_knn.top1)} % after the best, ${r.best_knn.epoch + 1} (the last is what is kept and judged)`]);
+      if (r.best_knn) facts.push([`kNN on training ${items}`, `${percent(r.knn_top1)} % after the last epoch, ${percent(r.best_knn.top1)} % after the best, ${r.best_knn.epoch + 1} (the last is what is kept and judged)`]);
       box.append(make("h3", {}, words(short(run.name))));
       if (facts.length) box.append(make("p", {class: "quiet"}, facts.map(([k, v]) => `${k}: ${v}`).join(" · ")));
       if (run.repeat) box.append(make("pre", {}, run.repeat));

@@ -99,6 +99,8 @@ check "finetune" "$CLR" finetune --checkpoint whole --train posts --holdout 0.5 
 check "predict" "$CLR" predict --checkpoint tuned --data posts --output p.csv --device cpu --quiet
 # As other programs load it, and back.
 check "export" "$CLR" export --checkpoint whole --format sentence-transformers --output st --quiet
+check "a report" "$CLR" report whole --output page.html --quiet
+check "with the neighbours" grep -q '"neighbor_texts":"' page.html
 check "features of the run" "$CLR" embed --checkpoint whole --data posts --output own.npy --device cpu --quiet
 check "features of the folder" "$CLR" embed --checkpoint st --data posts --output back.npy --device cpu --quiet
 check "the same features" cmp own.npy back.npy
@@ -116,8 +118,9 @@ method_run() { # NAME ARGUMENTS...
   rm -rf "b_$name"
   "$CLR" "${run[@]}" --data posts --out "b_$name" --quiet --set train.epochs=4 --set train.knn_every_epochs=0 "$@" 2>/dev/null &
   local pid=$!
-  until_rows "b_$name" 8 && kill -TERM "$pid"
+  until_rows "b_$name" 4 && kill -TERM "$pid"
   wait "$pid"
+  check "$name: stopped" test $? -eq 75
   check "$name goes on" "$CLR" "${run[@]}" --data posts --out "b_$name" --quiet --resume --set train.epochs=4 --set train.knn_every_epochs=0 "$@"
   for file in model state; do
     check "$name: the same $file" cmp "m_$name/checkpoints/latest" "b_$name/checkpoints/latest"
@@ -133,6 +136,23 @@ method_run cbow --set 'method={"type":"skip_gram","mode":"cbow","subsample":0.1}
 method_run atcl --set 'method={"type":"atcl","steps":2}'
 method_run mlm --set 'method={"type":"simclr","temperature":0.1,"mlm_weight":0.1}'
 method_run augment --set 'encoder.embedding_augment={"token_cutoff":0.1,"feature_cutoff":0.1,"position_shuffle":true,"noise":0.1}'
+check "no word of dropout" test -z "$("$CLR" "${run[@]}" --data posts --out w --set train.epochs=1 --set 'method={"type":"token_prediction"}' --set "$one" 2>&1 | grep "dropout alone")"
+# Several processes are one.
+together() { # NAME ARGUMENTS...
+  local name=$1 processes
+  shift
+  for processes in 1 2 3; do
+    check "$name on $processes" "$root/scripts/launch.sh" "$processes" -- "$CLR" "${run[@]}" --data posts --out "p$processes.$name" --quiet \
+      --threads 1 --set train.compute_threads=1 --set train.precision=float64 --set train.epochs=2 --set train.knn_every_epochs=0 "$@"
+    losses "p$processes.$name" >"p$processes.$name.losses"
+    check "$name: $processes processes are one" awk 'NR == FNR { a[FNR] = $1; next } { d = a[FNR] - $1; if (d > 1e-9 || d < -1e-9) bad = 1 } END { exit !(FNR == 10 && !bad) }' \
+      "p1.$name.losses" "p$processes.$name.losses"
+  done
+}
+together masked --set 'method={"type":"token_prediction"}' --set "$one"
+together skip_gram --set 'method={"type":"skip_gram","subsample":0.1}' --set "$one" --set "$static"
+together atcl --set 'method={"type":"atcl","steps":2}'
+together mlm --set 'method={"type":"simclr","temperature":0.1,"mlm_weight":0.1}'
 for name in moco moco_v3 nnclr swav byol simsiam barlow_twins vicreg memory_bank; do
   check "$name on texts" "$CLR" "${run[@]}" --data posts --out "t_$name" --quiet --set train.epochs=2 --set train.knn_every_epochs=0 \
     --set "method={\"type\":\"$name\"}" --set projector.layers=2
@@ -159,7 +179,10 @@ fi
 check "folds" "$CLR" linear-eval --checkpoint whole --train posts --folds 5 --out folds --device cpu --quiet --json >folds.json
 check "each" test "$(find folds -name result.json | wc -l)" -eq 6
 check "all posts once" test "$(wc -l <folds/predictions.csv)" -eq 81
-check "their sum" awk -F'"top1": ' '/"top1"/ { sub(/,.*/, "", $2); v[++n] = $2 } END { exit !(n > 5) }' folds.json
+right=$(awk -F, 'NR > 1 { right += $2 == $3; ++n } END { printf "%.6f", right / n }' folds/predictions.csv)
+check "their sum" test "$(sed -n 's/^  "top1": \([0-9.]*\),*$/\1/p' folds.json | awk '{ printf "%.6f", $1 }')" = "$right"
+check "TF-IDF beside it" grep -q '"tfidf"' folds.json
+expect 2 "--folds: expected at most the 80 texts of posts, got 81" last linear-eval --checkpoint whole --train posts --folds 81 --out many --device cpu
 expect 2 "--folds: expected no --label-curve beside it" last linear-eval --checkpoint whole --train posts --folds 5 --label-curve 10% --device cpu
 expect 2 "--folds: expected no --seeds beside it" last linear-eval --checkpoint whole --train posts --folds 5 --seeds 2 --device cpu
 
@@ -184,6 +207,15 @@ fault 3 "/encoder/vocabulary: expected the 85 pieces of text.vocabulary, got 99"
 fault 3 "/text/max_tokens: expected at most encoder.positions = 32, got 64" "${run[@]}" --data posts --out refused --set text.max_tokens=64
 fault 3 "/augment/views: expected none beside a \`text\` section" "${run[@]}" --data posts --out refused \
   --set 'augment.views=[{"chain":[{"type":"random_resized_crop","size":16}]}]'
+fault 3 "/encoder/heads: expected 2, as m_masked was trained with, got 4" "${run[@]}" --data posts --out refused --init m_masked --set encoder.heads=4
+fault 3 "/encoder/pooling: expected another than cls with causal" "${run[@]}" --data posts --out refused --set encoder.causal=true --set encoder.pooling=cls
+fault 3 "/encoder/embedding_augment: expected none for skip_gram" "${run[@]}" --data posts --out refused --set "$one" --set "$static" \
+  --set encoder.embedding_augment.noise=1 --set 'method={"type":"skip_gram"}'
+fault 3 "/text/lowercase: expected true, as m_masked was trained with, got false" "${run[@]}" --data posts --out refused --init m_masked --set text.lowercase=false
+for method in token_prediction skip_gram atcl; do
+  fault 3 "/encoder/type: expected an encoder of images for images (--data, augment), got static" pretrain --config simclr_smoke --data images \
+    --device cpu --out refused --set 'encoder={"type":"static","vocabulary":9}' --set "method={\"type\":\"$method\"}"
+done
 fault 3 "/train/micro_batch: expected 0 for atcl" "${run[@]}" --data posts --out refused --set 'method={"type":"atcl"}' --set train.micro_batch=4
 fault 3 "/encoder: expected one whose tokens see those before them alone" "${run[@]}" --data posts --out refused --set "$one" \
   --set 'method={"type":"token_prediction","predict":"next"}'

@@ -78,6 +78,7 @@ class Noting : public TextEncoder {
   }
   Tensor features(const clr::PackedTokens&, const Tensor& x) override { return x; }
   Tensor states(const clr::PackedTokens&, const Tensor& x) override { return x; }
+  bool augments_embeddings() const override { return false; }
   Sight sight() const override { return Sight::all; }
 
   clr::PackedTokens seen;
@@ -145,7 +146,7 @@ CATCH_TEST_CASE("the likelihood of tokens is that of the formula", "[method]") {
         const Tensor state = text.states(cut, text.embed_tokens(cut))[i];
         Tensor h = torch::matmul(parameters["dense.weight"], state) + parameters["dense.bias"];
         h = 0.5 * h * (1 + torch::erf(h / std::sqrt(2.0)));
-        h = (h - h.mean()) / (h.var(0, false) + 1e-5).sqrt() * parameters["LayerNorm.weight"] +
+        h = (h - h.mean()) / (h.var(0, false) + 1e-12).sqrt() * parameters["LayerNorm.weight"] +
             parameters["LayerNorm.bias"];
         const Tensor logits = torch::matmul(text.piece_embeddings(), h) + parameters["bias"];
         const Tensor target = ids[i + 1];
@@ -365,4 +366,47 @@ CATCH_TEST_CASE("the adversarial view is where the contrast suffers", "[method]"
   CATCH_CHECK_THAT(refusal({{"type", "atcl"}}, parts),
                    Catch::StartsWith("/train/micro_batch: expected 0"));
   CATCH_CHECK(refusal({{"type", "atcl"}, {"epsilon", 0}}, parts).empty());
+}
+
+CATCH_TEST_CASE("the loss of predicted tokens is their mean, whatever text they are of",
+                "[method]") {
+  const auto method = make("token_prediction", tiny_context());
+  const Tensor rows =
+      torch::tensor({{{6.0, 3.0, 1.0}, {0.0, 0.0, 0.0}, {2.0, 1.0, 1.0}}}, torch::kFloat64);
+  const clr::StepOutput output = method->loss({{rows}}, batch_for("token_prediction"), kStep);
+  CATCH_CHECK(output.loss.item<double>() == Approx(2.0));
+  CATCH_CHECK(output.metrics.at(0).second.item<double>() == Approx(0.5));
+  // A batch without a hidden token.
+  CATCH_CHECK(method->loss({{torch::zeros({1, 3, 3})}}, batch_for("token_prediction"), kStep)
+                  .loss.item<double>() == 0);
+}
+
+CATCH_TEST_CASE("the adversarial view stays in its ball", "[method]") {
+  // An encoder that notes what its features are made of, and knows only some of its tokens.
+  class Watching : public Noting {
+   public:
+    Tensor features(const clr::PackedTokens& packed, const Tensor& x) override {
+      made_of.push_back(x.detach());
+      const Tensor seen = x * packed.positions.lt(3).to(x.scalar_type()).unsqueeze(1);
+      return torch::zeros({packed.size(), 4}, x.options())
+          .index_add(0, packed.rows, torch::tanh(seen))
+          .index_select(0, packed.order);
+    }
+    std::vector<Tensor> made_of;
+  };
+  MethodContext context = suited(tiny_context(), "atcl");
+  std::shared_ptr<Watching> watching;
+  context.make_encoder = [&] { return watching = std::make_shared<Watching>(); };
+  const auto method = make_described({{"type", "atcl"}, {"epsilon", 0.3}, {"steps", 7}}, context);
+  method->embed(batch_for("atcl"));
+  // The second view, the first, six more steps, the adversarial one.
+  CATCH_REQUIRE(watching->made_of.size() == 9);
+  const auto& first = watching->made_of[1].size(0) == watching->made_of.back().size(0)
+                          ? watching->made_of[1]
+                          : watching->made_of[0];
+  const Tensor moved = (watching->made_of.back() - first).norm(2, {1});
+  CATCH_CHECK(moved.isfinite().all().item<bool>());
+  CATCH_CHECK(moved.max().item<double>() <= 0.3 + 1e-6);
+  CATCH_CHECK(moved.max().item<double>() > 0.1);
+  CATCH_CHECK(moved.min().item<double>() == 0);  // Tokens that the features do not know.
 }

@@ -11,6 +11,7 @@
 #include "clr/model/encoder.h"
 #include "clr/model/keyed_dropout.h"
 #include "clr/model/packed_tokens.h"
+#include "clr/model/text_encoder.h"
 #include "model/bert_golden.h"
 #include "model/encoder_fixtures.h"
 #include "support/catch.h"
@@ -210,4 +211,116 @@ CATCH_TEST_CASE("the static encoder is the mean of what is between [CLS] and [SE
     CATCH_CHECK((got[static_cast<std::int64_t>(i)] - expected).abs().max().item<double>() < 1e-6);
   }
   CATCH_CHECK_THROWS_AS(encoder->forward(View{torch::zeros({2, 3, 8, 8})}), clr::Error);
+}
+
+CATCH_TEST_CASE("a causal token sees none after it, in training too", "[model]") {
+  // Mistakes: the mask of one branch alone; features from places without a token.
+  const auto encoder =
+      make("bert", tiny({{"causal", true}, {"dropout", 0.1}, {"attention_dropout", 0.1}}));
+  auto& text = dynamic_cast<clr::TextEncoder&>(*encoder);
+  CATCH_CHECK(text.sight() == clr::TextEncoder::Sight::earlier);
+  encoder->to(torch::kFloat64);
+  for (const bool training : {true, false}) {
+    encoder->train(training);
+    Rows rows = many(9);
+    const auto states = [&] {
+      const clr::PackedTokens packed = clr::pack_tokens(View{padded(rows), keys(9)});
+      return std::pair{text.states(packed, text.embed_tokens(packed)), packed};
+    };
+    const auto [before, packed] = states();
+    for (auto& row : rows) row.back() = (row.back() + 1) % 50;
+    const auto [after, same] = states();
+    const Tensor changed = (before - after).abs().amax(1).gt(0);
+    std::int64_t first = 0;
+    for (const std::int64_t length : packed.lengths) {
+      CATCH_CHECK_FALSE(changed.narrow(0, first, length - 1).any().item<bool>());
+      CATCH_CHECK(changed[first + length - 1].item<bool>());
+      first += length;
+    }
+  }
+  CATCH_CHECK_THROWS_AS(make("bert", tiny({{"causal", true}, {"pooling", "cls"}})), clr::Error);
+}
+
+CATCH_TEST_CASE("embeddings are augmented by a text's key, as much as is said", "[model]") {
+  // Mistakes: axes swapped; [CLS] or [SEP] cut off; noise of another size; positions of another text; draws
+  // by the place in the batch.
+  const auto augmented = [](const Json& augment) {
+    torch::manual_seed(5);
+    const auto encoder = make("bert", tiny({{"dropout", 0},
+                                            {"attention_dropout", 0},
+                                            {"width", 400},
+                                            {"embedding_augment", augment}}));
+    encoder->train();
+    return encoder;
+  };
+  const Rows rows = many(200);
+  const auto embed = [&](clr::Encoder& encoder, std::int64_t first, std::int64_t count) {
+    const clr::PackedTokens packed = clr::pack_tokens(
+        View{padded(rows).narrow(0, first, count), keys(200).narrow(0, first, count)});
+    return std::pair{dynamic_cast<clr::TextEncoder&>(encoder).embed_tokens(packed), packed};
+  };
+  const auto share = [](const Tensor& x) { return x.to(torch::kFloat64).mean().item<double>(); };
+  const torch::NoGradGuard no_grad;
+  {
+    const auto encoder = augmented({{"token_cutoff", 0.3}});
+    const auto [x, packed] = embed(*encoder, 0, 200);
+    const Tensor gone = x.eq(0).all(1);
+    const Tensor inner = packed.inner();
+    CATCH_CHECK(gone.sum().item<double>() == gone.index_select(0, inner).sum().item<double>());
+    CATCH_CHECK(share(gone.index_select(0, inner)) ==
+                Approx(0.3).margin(4 * std::sqrt(0.21 / static_cast<double>(inner.size(0)))));
+  }
+  {
+    const auto encoder = augmented({{"feature_cutoff", 0.2}});
+    const auto [x, packed] = embed(*encoder, 0, 200);
+    CATCH_CHECK(share(x.eq(0)) == Approx(0.2).margin(0.01));
+    // The same features in all tokens of a text, others in another.
+    CATCH_CHECK(torch::equal(x[0].eq(0), x[1].eq(0)) == (packed.lengths[0] > 1));
+    CATCH_CHECK_FALSE(torch::equal(x[0].eq(0), x[-1].eq(0)));
+  }
+  const auto plain = augmented(Json::object());
+  const auto [still, all] = embed(*plain, 0, 200);
+  {
+    const auto encoder = augmented({{"noise", 0.5}});
+    const auto [x, packed] = embed(*encoder, 0, 200);
+    const Tensor noise = (x - still).to(torch::kFloat64);
+    CATCH_CHECK(noise.mean().item<double>() == Approx(0).margin(0.005));
+    CATCH_CHECK(noise.std().item<double>() == Approx(0.5).epsilon(0.01));
+    CATCH_CHECK(share(noise.abs().gt(1.0)) == Approx(0.0455).margin(0.003));
+  }
+  {
+    const auto encoder = augmented({{"position_shuffle", true}});
+    const auto [x, packed] = embed(*encoder, 0, 200);
+    const Tensor moved = (x - still).abs().amax(1).gt(0);
+    const Tensor inner = packed.inner();
+    CATCH_CHECK(moved.sum().item<double>() == moved.index_select(0, inner).sum().item<double>());
+    CATCH_CHECK(share(moved.index_select(0, inner)) > 0.5);
+  }
+  for (const Json& augment : {Json{{"token_cutoff", 0.3}}, Json{{"feature_cutoff", 0.2}},
+                              Json{{"noise", 0.5}}, Json{{"position_shuffle", true}}}) {
+    CATCH_INFO(augment.dump());
+    const auto encoder = augmented(augment);
+    const Tensor whole = encoder->forward(View{padded(rows), keys(200)});
+    const Tensor part =
+        encoder->forward(View{padded(rows).narrow(0, 60, 50), keys(200).narrow(0, 60, 50)});
+    CATCH_CHECK(away(part, whole.narrow(0, 60, 50)) < 1e-5);
+    CATCH_CHECK(away(encoder->forward(View{padded(rows), keys(200) + 1}), whole) > 1e-3);
+    encoder->eval();
+    plain->eval();
+    CATCH_CHECK(torch::equal(encoder->forward(View{padded(rows), keys(200)}),
+                             plain->forward(View{padded(rows), keys(200)})));
+  }
+}
+
+CATCH_TEST_CASE("the mean of embeddings is the same token by token", "[model]") {
+  const torch::NoGradGuard no_grad;
+  const auto encoder = make("static", {{"vocabulary", 50}, {"width", 24}});
+  auto& text = dynamic_cast<clr::TextEncoder&>(*encoder);
+  Rows rows = many(30);
+  rows.push_back({2, 3});  // Nothing between [CLS] and [SEP].
+  const View view{padded(rows)};
+  const clr::PackedTokens packed = clr::pack_tokens(view);
+  const Tensor h = encoder->forward(view);
+  CATCH_CHECK(away(text.features(packed, text.embed_tokens(packed)), h) < 1e-6);
+  CATCH_CHECK(h[-1].abs().max().item<double>() == 0);
 }

@@ -12,6 +12,10 @@ Record TextDataset::get(std::int64_t index) const {
   return std::vector<std::uint8_t>(content.begin(), content.end());
 }
 
+const char* items_of(const Dataset& dataset) {
+  return as_texts(dataset) == nullptr ? "images" : "texts";
+}
+
 const TextDataset* as_texts(const Dataset& dataset) {
   return dynamic_cast<const TextDataset*>(&dataset);
 }

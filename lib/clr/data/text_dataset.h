@@ -30,6 +30,9 @@ class TextDataset : public Dataset {
   Record get(std::int64_t index) const override;
 };
 
+/// What the items are called: images, or texts.
+const char* items_of(const Dataset& dataset);
+
 /// `dataset` as one of texts; null for images.
 const TextDataset* as_texts(const Dataset& dataset);
 

@@ -11,6 +11,7 @@
 #include <map>
 #include <string_view>
 
+#include "clr/core/log.h"
 #include "clr/eval/probe_data.h"
 #include "clr/text/words.h"
 
@@ -18,11 +19,22 @@ namespace clr {
 namespace {
 
 constexpr std::size_t kMostWords = 30000;
+constexpr std::int64_t kMostIterations = 500;
+
+/// Whether a word is more than a letter, a digit or a mark: two characters, or an ideograph.
+bool counts(std::string_view word) {
+  const auto characters = std::count_if(word.begin(), word.end(), [](char byte) {
+    return (static_cast<unsigned char>(byte) & 0xC0U) != 0x80U;
+  });
+  if (characters >= 2) return true;
+  // From U+3400 on; below are the marks.
+  return word.size() == 4 || (word.size() == 3 && word >= "\xE3\x90\x80" && word < "\xEF");
+}
 
 template <typename Visit>
 void for_each_counted_word(std::string_view text, const Visit& visit) {
   for_each_word(text, /*lowercase=*/true, [&](std::string_view word) {
-    if (word.size() >= 2) visit(std::string(word));
+    if (counts(word)) visit(std::string(word));
   });
 }
 
@@ -161,16 +173,22 @@ torch::Tensor sparse_logistic_regression(const SparseRows& train, const torch::T
     bias.mutable_grad() = slopes.sum(0);
     return value;
   };
+  objective();
+  // A part of the largest slope there is before anything is learnt.
+  const double aim = train.width > 0 ? 1e-6 * weight.grad().abs().max().item<double>() : 1e-6;
   torch::optim::LBFGS optimizer(std::vector<torch::Tensor>{weight, bias},
                                 torch::optim::LBFGSOptions(1.0)
-                                    .max_iter(500)
+                                    .max_iter(kMostIterations)
                                     .max_eval(2000)
                                     .history_size(20)
-                                    // A part of the largest slope of a class's mean text.
-                                    .tolerance_grad(1e-7)
+                                    .tolerance_grad(aim)
                                     .tolerance_change(1e-16)
                                     .line_search_fn("strong_wolfe"));
   optimizer.step(objective);
+  objective();
+  if (train.width > 0 && weight.grad().abs().max().item<double>() > 100 * aim) {
+    log_warning("TF-IDF's classifier had not converged after {} iterations", kMostIterations);
+  }
   torch::Tensor logits = bias.expand({test.size(), classes}).contiguous();
   add_products(test, weight, logits);
   return at::softmax(logits, 1).to(torch::kFloat32);

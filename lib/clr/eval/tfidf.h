@@ -29,8 +29,8 @@ struct SparseRows {
 /// Words counted: the baseline that every encoder of texts is read against, as it wins where labels are
 /// many.
 ///
-/// Words are lower-cased and without accents (text/words.h), of two bytes or more, in two texts or more,
-/// the 30,000 most frequent of these. A word's weight in a text is (1 + ln count) * (1 + ln((1 + n) / (1 +
+/// Words are lower-cased and without accents (text/words.h), of two characters or more (or one ideograph),
+/// in two texts or more, the 30,000 most frequent of these. A word's weight in a text is (1 + ln count) * (1 + ln((1 + n) / (1 +
 /// texts that have it))), and a text's row has length 1, or is 0.
 /// Source:  Manning, Raghavan, Schuetze, Introduction to Information Retrieval, 6.4; the smoothing is
 ///          scikit-learn's TfidfVectorizer(sublinear_tf=True, min_df=2, max_features=30000), of which this

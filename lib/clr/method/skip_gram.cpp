@@ -14,7 +14,7 @@
 //
 // Differs from the reference: words are pieces. Noise is drawn once a step, from counts to the power
 // 0.75, and all predictions share it, so that it is one product of matrices instead of a gathered row a
-// draw: the same expectation. It may hold the word itself, which the code draws again.
+// draw: the same expectation. It may hold the word itself, which the code leaves out.
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/softplus.h>
@@ -78,8 +78,11 @@ class SkipGram : public Method {
           "/encoder/type: expected static for skip_gram, which trains a table of words, got "
           "an encoder of more");
     }
-    if (context.view_groups.size() != 1) {
-      throw Error(ErrorKind::config, "/text/views: expected one group of views for skip_gram");
+    if (text.augments_embeddings()) {
+      throw Error(
+          ErrorKind::config,
+          "/encoder/embedding_augment: expected none for skip_gram, which works on the table "
+          "itself, got some");
     }
     table_ = text.piece_embeddings();
     context_ = register_module("context",

@@ -33,10 +33,6 @@ class TokenPrediction : public Method {
         head_(register_module(
             "prediction", std::make_shared<TokenPredictionHead>(
                               text_encoder_, context.pieces, options.predict, options.mask_rate))) {
-    if (context.view_groups.size() != 1) {
-      throw Error(ErrorKind::config,
-                  "/text/views: expected one group of views for token_prediction");
-    }
   }
 
   Embeddings embed(const Batch& batch) override {

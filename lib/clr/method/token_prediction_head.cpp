@@ -43,8 +43,10 @@ TokenPredictionHead::TokenPredictionHead(const TextEncoder& encoder,
       mask_rate_(mask_rate),
       dense_(register_module("dense", torch::nn::Linear(encoder.piece_embeddings().size(1),
                                                         encoder.piece_embeddings().size(1)))),
-      norm_(register_module("LayerNorm", torch::nn::LayerNorm(torch::nn::LayerNormOptions(
-                                             {encoder.piece_embeddings().size(1)})))),
+      norm_(register_module(
+          "LayerNorm",
+          torch::nn::LayerNorm(
+              torch::nn::LayerNormOptions({encoder.piece_embeddings().size(1)}).eps(1e-12)))),
       bias_(register_parameter("bias", at::zeros({encoder.piece_embeddings().size(0)}))) {
   require_sight(encoder.sight(), predicted);
   if (predicted == PredictedTokens::masked && pieces_->special().mask < 0) {

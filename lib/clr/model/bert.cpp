@@ -80,6 +80,12 @@ struct Options {
     if (width % heads != 0) {
       (place / "heads").fail(fmt::format("expected a divisor of width = {}, got {}", width, heads));
     }
+    if (causal && pooling == Pooling::cls) {
+      (place / "pooling")
+          .fail(
+              "expected another than cls with causal, as the first token sees itself alone, got "
+              "cls");
+    }
     if (cls_head && pooling != Pooling::cls) {
       (place / "cls_head")
           .fail("expected pooling cls with it, got " + std::string(to_string(pooling)));
@@ -331,6 +337,10 @@ class Bert : public TextEncoder {
     torch::Tensor x = embedded;
     for (const auto& layer : stack_->layers->all) x = layer->forward(x, pass_of(packed));
     return x;
+  }
+
+  bool augments_embeddings() const override {
+    return options_.embedding_augment.active() || options_.embedding_augment.position_shuffle;
   }
 
   Sight sight() const override { return options_.causal ? Sight::earlier : Sight::all; }

@@ -94,6 +94,8 @@ class StaticEmbedding : public TextEncoder {
     return embedded;
   }
 
+  bool augments_embeddings() const override { return options_.embedding_augment.active(); }
+
   Sight sight() const override { return Sight::itself; }
 
   std::int64_t feature_dim() const override { return options_.width; }

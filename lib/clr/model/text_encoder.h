@@ -32,6 +32,9 @@ class TextEncoder : public Encoder {
   /// What the last layer makes of each token, [T, D], in the packed order.
   virtual torch::Tensor states(const PackedTokens& packed, const torch::Tensor& embedded) = 0;
 
+  /// Whether training does something at random to embeddings of tokens.
+  virtual bool augments_embeddings() const = 0;
+
   /// Which tokens have a part in a token's state.
   enum class Sight { itself, earlier, all };
   virtual Sight sight() const = 0;

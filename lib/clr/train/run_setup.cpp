@@ -115,7 +115,12 @@ std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t datas
   // LibTorch's own generator draws the initial weights; every run starts it from its seed.
   torch::manual_seed(Rng(seed, {}, OpId::initialization).bits64(0));
   MethodContext context;
-  context.make_encoder = [&config] { return encoders().make(config.encoder); };
+  // Before a method asks for the texts of images.
+  context.make_encoder = [&config] {
+    auto encoder = encoders().make(config.encoder);
+    require_input_kind(*encoder, config.encoder.type, config.text.has_value());
+    return encoder;
+  };
   context.projector = config.projector;
   context.view_forward = config.train.view_forward;
   context.loss_backend = config.train.loss_backend;
@@ -138,9 +143,7 @@ std::shared_ptr<Method> build_method(const RunConfig& config, std::int64_t datas
                     "{} (/augment/views); change the patch or the views' size",
                     patch, group.shape[2], group.shape[1]));
   }
-  std::shared_ptr<Method> method = methods().make(config.method, context);
-  require_input_kind(method->encoder(), config.encoder.type, config.text.has_value());
-  return method;
+  return methods().make(config.method, context);
 }
 
 LoaderOptions training_loader_options(const RunConfig& config, const torch::Device& device,

@@ -14,10 +14,12 @@
 #include "clr/core/row_keys.h"
 #include "clr/core/stop.h"
 #include "clr/data/bad_images.h"
+#include "clr/data/text_dataset.h"
 #include "clr/data/token_store.h"
 #include "clr/dist/gradient_reducer.h"
 #include "clr/io/file.h"
 #include "clr/model/batch_norm.h"
+#include "clr/model/text_encoder.h"
 #include "clr/train/device_copies.h"
 #include "clr/train/gradient_cache.h"
 #include "clr/train/guard.h"
@@ -218,7 +220,9 @@ class Trainer::Loop {
  private:
   /// Dropout as the only difference between views teaches next to nothing from random weights.
   void warn_of_equal_views(const TextViews& views) const {
-    if (!views.all_the_same() || options_.resume || !options_.init_name.empty()) return;
+    const bool differ = views.view_count() < 2 || !views.all_the_same() ||
+                        require_text_encoder(method_->encoder(), "texts").augments_embeddings();
+    if (differ || options_.resume || !options_.init_name.empty()) return;
     log_warning(
         "text.views: all views of a text are the same, and weights begin at random: dropout alone "
         "teaches them next to nothing; take crops, neighbours or columns (source.type), or begin "
@@ -262,9 +266,10 @@ class Trainer::Loop {
     if (stored != content.model.metadata.end() && stored->second != dataset_->fingerprint()) {
       throw Error(
           ErrorKind::data,
-          fmt::format("{}: expected the images that the run was trained on (fingerprint {}), got "
+          fmt::format("{}: expected the {} that the run was trained on (fingerprint {}), got "
                       "others ({}); give the same --data",
-                      folder->string(), stored->second, dataset_->fingerprint()));
+                      folder->string(), items_of(*dataset_), stored->second,
+                      dataset_->fingerprint()));
     }
     state_ = restore_checkpoint(content, folder->string(), *method_, *optimizer_);
     bad_.restore(state_.bad);
@@ -320,8 +325,8 @@ class Trainer::Loop {
 
   void require_two(std::int64_t images, const char* where, const char* hint = "") const {
     if (images >= 2) return;
-    refuse(
-        fmt::format("expected at least 2 readable images in a {}, got {}{}", where, images, hint));
+    refuse(fmt::format("expected at least 2 readable {} in a {}, got {}{}", items_of(*dataset_),
+                       where, images, hint));
   }
 
   /// Batch norm of this process alone can make nothing of one image.
@@ -593,9 +598,9 @@ class Trainer::Loop {
     }
     write_row(json);
     const std::string line = fmt::format(
-        "epoch {}/{}  loss {:.4f}{}{}  {:.0f} images/s", epochs_done, config_.train.epochs,
+        "epoch {}/{}  loss {:.4f}{}{}  {:.0f} {}/s", epochs_done, config_.train.epochs,
         state_.last_epoch_loss, knn_top1_ ? fmt::format("  kNN {:.1f} %", 100 * *knn_top1_) : "",
-        rank, overall_.images_per_s());
+        rank, overall_.images_per_s(), items_of(*dataset_));
     // On few images epochs fly past faster than anyone reads; metrics.jsonl has them all.
     const auto now = std::chrono::steady_clock::now();
     if (!options_.silent && (last || knn_top1_ || now - epoch_line_ >= std::chrono::seconds(2))) {
@@ -637,8 +642,9 @@ class Trainer::Loop {
   }
 
   std::string note() const {
-    return fmt::format("epoch {}/{}  loss {:.3f}  {:.0f} images/s", state_.epoch + 1,
-                       config_.train.epochs, last_loss_, overall_.images_per_s());
+    return fmt::format("epoch {}/{}  loss {:.3f}  {:.0f} {}/s", state_.epoch + 1,
+                       config_.train.epochs, last_loss_, overall_.images_per_s(),
+                       items_of(*dataset_));
   }
 
   RunConfig config_;
