@@ -98,7 +98,7 @@ void print_summary(const Json& draws, const Summary& top1) {
   if (draws[0].contains("tfidf")) {
     std::vector<double> values;
     for (const Json& draw : draws) values.push_back(draw["tfidf"]["top1"].get<double>());
-    add("TF-IDF, without an encoder", accuracy_summary(values));
+    add(kWordsTitle, accuracy_summary(values));
   }
   if (draws[0].contains("knn")) {
     for (std::size_t i = 0; i < draws[0]["knn"].size(); ++i) {

@@ -12,6 +12,9 @@
 
 namespace clr {
 
+/// The row of texts whose words were counted ("tfidf").
+inline constexpr const char* kWordsTitle = "TF-IDF, without an encoder";
+
 /// What an evaluation draws.
 struct LabelDraws {
   LabelChoice labels;

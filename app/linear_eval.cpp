@@ -51,8 +51,6 @@ struct LinearEvalOptions {
   ProcessOptions processes;
 };
 
-constexpr const char* kWordsTitle = "TF-IDF, without an encoder";
-
 std::vector<std::int64_t> to_vector(const torch::Tensor& numbers) {
   const auto* data = numbers.const_data_ptr<std::int64_t>();
   return {data, data + numbers.numel()};
@@ -368,9 +366,8 @@ class LinearEvaluation {
                   fmt::format("--folds: expected at most the {} {} of {}, got {}", labels.size(0),
                               items_of(*set.data.train), set.name, folds));
     }
-    const auto* label = labels.const_data_ptr<std::int64_t>();
-    const torch::Tensor fold_of = torch::tensor(
-        stratified_folds({label, label + labels.size(0)}, folds, first_seed()), torch::kInt64);
+    const torch::Tensor fold_of =
+        torch::tensor(stratified_folds(to_vector(labels), folds, first_seed()), torch::kInt64);
     const auto part = [&set](const torch::Tensor& rows) {
       const Features& all = set.train.features;
       return JudgedSplit{{all.values.index_select(0, rows),

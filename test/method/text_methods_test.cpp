@@ -387,9 +387,9 @@ CATCH_TEST_CASE("the adversarial view stays in its ball", "[method]") {
    public:
     Tensor features(const clr::PackedTokens& packed, const Tensor& x) override {
       made_of.push_back(x.detach());
-      const Tensor seen = x * packed.positions.lt(3).to(x.scalar_type()).unsqueeze(1);
+      const Tensor known = x * packed.positions.lt(3).to(x.scalar_type()).unsqueeze(1);
       return torch::zeros({packed.size(), 4}, x.options())
-          .index_add(0, packed.rows, torch::tanh(seen))
+          .index_add(0, packed.rows, torch::tanh(known))
           .index_select(0, packed.order);
     }
     std::vector<Tensor> made_of;

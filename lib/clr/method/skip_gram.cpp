@@ -18,7 +18,6 @@
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/softplus.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
@@ -104,25 +103,22 @@ class SkipGram : public Method {
       const auto found = std::upper_bound(noise_ends_.begin(), noise_ends_.end() - 1, at);
       noise.push_back(found - noise_ends_.begin());
     }
-    noise_ = torch::tensor(noise, torch::kInt64).to(table_.device());
+    noise_ = to_tensor(noise, table_.device());
   }
 
   Embeddings embed(const Batch& batch) override {
     const ViewGroup group = batch.views(0);
     const Predictions drawn = draw(View{group.input.flatten(0, 1), group.flat_keys()});
-    const auto device = [&](const std::vector<std::int64_t>& values) {
-      return torch::tensor(values, torch::kInt64).to(table_.device());
-    };
-    const torch::Tensor words = device(drawn.words);
-    const torch::Tensor row_of = device(drawn.row_of);
-    const torch::Tensor from = device(drawn.from);
-    const torch::Tensor around = device(drawn.around);
+    const torch::Device device = table_.device();
+    const torch::Tensor words = to_tensor(drawn.words, device);
+    const torch::Tensor row_of = to_tensor(drawn.row_of, device);
+    const torch::Tensor from = to_tensor(drawn.from, device);
+    const torch::Tensor around = to_tensor(drawn.around, device);
     const torch::Tensor v = at::embedding(table_, words);
     const torch::Tensor noise = at::embedding(context_->weight, noise_);
     const torch::Tensor count = torch::zeros({words.size(0)}, v.options())
                                     .index_add(0, from, torch::ones({from.size(0)}, v.options()));
-    torch::Tensor
-        likelihoods;  // [K], negative and logarithms: of the predictions from, or of, each word
+    torch::Tensor likelihoods;  // [K]: negative logarithms, of each word's predictions summed
     torch::Tensor predictions;  // [K]: how many these are
     if (options_.mode == Mode::skip_gram) {
       const torch::Tensor u = at::embedding(context_->weight, words);

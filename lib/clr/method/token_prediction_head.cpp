@@ -2,14 +2,12 @@
 #include "clr/method/token_prediction_head.h"
 
 #include <ATen/ops/cross_entropy_loss.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <torch/nn/init.h>
 
-#include <algorithm>
 #include <vector>
 
 #include "clr/core/error.h"
@@ -17,10 +15,6 @@
 
 namespace clr {
 namespace {
-
-torch::Tensor to_tensor(const std::vector<std::int64_t>& values, const torch::Device& device) {
-  return torch::tensor(values, torch::kInt64).to(device);
-}
 
 void require_sight(TextEncoder::Sight sight, PredictedTokens predicted) {
   const bool masked = predicted == PredictedTokens::masked;

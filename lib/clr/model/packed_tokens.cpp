@@ -11,13 +11,6 @@
 namespace clr {
 namespace {
 
-torch::Tensor to_tensor(const std::vector<std::int64_t>& values, const torch::Device& device) {
-  torch::Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())},
-                                   torch::dtype(torch::kInt64).pinned_memory(device.is_cuda()));
-  std::copy(values.begin(), values.end(), tensor.data_ptr<std::int64_t>());
-  return tensor.to(device, /*non_blocking=*/true);
-}
-
 /// Where groups of rows begin: a row that is a quarter longer than a group's first begins the next,
 /// as does one that would make a small difference large.
 std::vector<std::int64_t> group_ends(const std::vector<std::int64_t>& lengths) {
@@ -67,6 +60,13 @@ PackedTokens::Group make_group(const std::vector<std::int64_t>& lengths, std::in
 }
 
 }  // namespace
+
+torch::Tensor to_tensor(const std::vector<std::int64_t>& values, const torch::Device& device) {
+  torch::Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())},
+                                   torch::dtype(torch::kInt64).pinned_memory(device.is_cuda()));
+  std::copy(values.begin(), values.end(), tensor.data_ptr<std::int64_t>());
+  return tensor.to(device, /*non_blocking=*/true);
+}
 
 torch::Tensor PackedTokens::inner() const {
   std::vector<std::int64_t> tokens;

@@ -47,6 +47,9 @@ struct PackedTokens {
   static torch::Tensor one_after_the_other(const torch::Tensor& x, const Group& group);
 };
 
+/// Numbers that were counted on the CPU, int64 [values.size()], on `device`.
+torch::Tensor to_tensor(const std::vector<std::int64_t>& values, const torch::Device& device);
+
 /// Throws:  Error{config} for a view of pixels, naming both keys that have to agree.
 void require_tokens(const View& view);
 
